@@ -1,4 +1,4 @@
-"""Errors of the business rules. Each error carries facts; `web` maps errors to HTTP responses in one place."""
+"""The exceptions for broken business rules. Each carries facts as attributes; `web` maps them to HTTP responses."""
 
 from __future__ import annotations
 
@@ -254,8 +254,8 @@ class TooLate(DomainError):
 class LaterChangePlanned(TooLate):
     """Raised when a planned change of a trunk cannot be cancelled, because a later change of the trunk builds on it.
 
-    The later change was priced as if this one had been made, so it has to be cancelled first. `day` is the last day for
-    which a change of the trunk is planned.
+    The later change was priced as if the earlier one had been made, so the later one has to be cancelled first. `day`
+    is the last day for which a change of the trunk is planned.
     """
 
     def __init__(self, status: Status, day: date) -> None:
@@ -285,10 +285,9 @@ class NotAccepted(DomainError):
 
 
 class NotAwaited(DomainError):
-    """Raised when a proof, an answer, a decision on a document or a call for a new code comes that nothing waits for.
+    """Raised when nothing waits for a proof, an answer, a decision on a document, or a new code that a person asks for.
 
-    For example, the request has the proof already, has had the most codes allowed (5), or has ended; or an offer was
-    withdrawn.
+    For example, the request already has the proof, has used up its five codes, or has ended; or an offer was withdrawn.
     """
 
 

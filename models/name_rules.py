@@ -33,7 +33,7 @@ _ENCODED_WORD = re.compile(r"=\?[^?]+\?[bq]\?", re.IGNORECASE)
 
 
 def is_error_value(text: str) -> bool:
-    """Return whether the text is what a spreadsheet shows for an error, such as #N/A, in any of its languages."""
+    """Return whether the text is an error value of a spreadsheet program, such as #N/A, in any language."""
     return text[:1] in ("#", "E", "e") and _ERROR_VALUE.fullmatch(text) is not None
 
 

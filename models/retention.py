@@ -15,37 +15,43 @@ from enum import StrEnum
 from models.calendar_days import BERLIN, berlin_day
 
 BULKS = timedelta(days=30)
-"""An uploaded file that was not sent: how long after its upload. It has names and addresses (GDPR, Art. 5)."""
+"""How long after its upload a bulk file that was never sent is kept. It has names and addresses (GDPR, Art. 5)."""
 DRAFTS = timedelta(days=90)
-"""An order that is being entered: how long after its last change it can be resumed, to the end of the last day."""
+"""How long after its last change the draft of an order is kept and can be resumed; it ends with the end of a day."""
 IDEMPOTENCY_KEYS = timedelta(days=30)
-"""A key of the API with its answer: far longer than a client repeats a failed call."""
+"""How long an idempotency key of the API is kept with its answer: far longer than clients repeat a failed call."""
 INVITATIONS = timedelta(days=30)
-"""An expired invitation: how long it stays on the list of the account's users, where it can be renewed."""
+"""How long an expired invitation stays in the list of the account's users, where it can be renewed."""
 INVITED_NAMES = timedelta(days=400)
-"""The name of an invited person in the audit log: long enough to see a year later who has invited whom."""
+"""How long the audit log shows the name of an invited person: a year later one can still see who invited whom."""
 JOB_RUNS = timedelta(days=90)
-"""A run of a scheduled job, with its findings."""
+"""How long a run of a scheduled job is kept, with its findings."""
 DIRECTORY_ENTRIES = timedelta(days=400)
-"""A withdrawn entry of the telephone directory: long enough for exports that are made once a year."""
+"""How long a withdrawn entry of the telephone directory is kept: long enough for exports that are made once a year."""
 LINK_CODES = timedelta(days=30)
-"""A link code that was used, replaced or has expired: how long a person who asks why it does not work is answered."""
+"""How long a link code is kept after it was used or replaced, or has expired.
+
+Until then a person who asks why the code does not work gets an answer.
+"""
 UNANSWERED = timedelta(days=400)
-"""The proof of an e-mail or postal address that nobody has given: how long after its expiry (GDPR, Art. 5)."""
+"""How long after its expiry a proof of an e-mail or postal address is kept that nobody has given (GDPR, Art. 5)."""
 TOKEN_ADDRESSES = timedelta(days=90)
-"""The IP address of the last call with a revoked or expired API token: how long it may serve to find a misuse."""
+"""How long after an API token's end the IP address of its last call is kept, to trace a misuse.
+
+A token ends when it is revoked or expires.
+"""
 CALL_RECORDS = timedelta(days=7)
-"""The registrar's records of calls and refused logins, which serve to find faults (TDDDG § 12)."""
+"""How long the registrar's records of calls and refused logins are kept, which serve to find faults (TDDDG § 12)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Periods:
-    """How long some kinds of rows are kept; the carrier may choose these periods by settings.
+    """How long some kinds of rows are kept; the carrier can choose these periods by settings.
 
-    `mails` counts from the sending of a mail that is no business letter, `documents` from the decision on a document
-    that was handed in as address proof, and `files` from the end of the last request of an uploaded file.
-    `business_years` are whole calendar years; they hold for requests without a contract, business letters, and name and
-    contact of a closed account. § 257 HGB asks for six.
+    `mails` is the time after the sending of a mail that is no business letter. `documents` is the time after the
+    decision on a document that was handed in as address proof. `files` is the time after the end of the last request of
+    an uploaded file. `business_years` is a number of whole calendar years, for requests without a contract, for
+    business letters, and for the name and contact of a closed account; § 257 HGB asks for six.
     """
 
     mails: timedelta = timedelta(days=400)
@@ -55,9 +61,9 @@ class Periods:
 
 
 def start_of_last_year(now: datetime) -> datetime:
-    """Return the start of last calendar year in Berlin; rows that ended before may be deleted.
+    """Return the start, in Berlin, of the last calendar year: rows that ended before that moment may be deleted.
 
-    § 172 TKG asks for the data of a contract, and of the holders of a number, to be kept to the end of the calendar
+    § 172 TKG requires the data of a contract, and of the holders of a number, to be kept to the end of the calendar
     year after the one in which the contract ended or the number was lost.
     """
     return start_of_year_ago(now, 1)
@@ -66,8 +72,8 @@ def start_of_last_year(now: datetime) -> datetime:
 def start_of_year_ago(now: datetime, years: int) -> datetime:
     """Return the start, in Berlin, of the calendar year that lies `years` before the current one.
 
-    A row that ended before that moment ended at least `years` whole calendar years ago, counted, as in § 257 (5) HGB,
-    from the end of the year in which it ended.
+    A row that ended before that moment ended at least `years` whole calendar years ago. The years are counted, as in §
+    257 (5) HGB, from the end of the year in which the row ended.
     """
     return datetime(berlin_day(now).year - years, 1, 1, tzinfo=BERLIN)
 
@@ -78,7 +84,7 @@ class End(StrEnum):
     BY_LEFTOVERS = "deleted"
     """The job `leftovers` deletes them."""
     BLANKED = "personal data deleted"
-    """The job `leftovers` deletes what is about a person, and the rows stay."""
+    """The job `leftovers` deletes the personal data in the rows, and the rows stay."""
     BY_OWN_JOB = "deleted by its job"
     BY_USE = "deleted by its use"
     """They are deleted by the people or programs that use them."""
@@ -206,4 +212,4 @@ KEPT: Mapping[str, Kept] = {
         End.BY_OWN_JOB,
     ),
 }
-"""How long the rows of each table are kept. docs/operations.md has this as a table, which a test compares."""
+"""The rule of each table, by table name. docs/operations.md shows the rules as a table, which a test compares."""

@@ -1,4 +1,4 @@
-"""Metadata of every table of the portal's database, for migrations."""
+"""The SQLAlchemy metadata of all tables of the portal's database, for migrations; importing it defines every table."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Statuses of a request, the allowed status changes, and the other enumerations of the domain. Needs no database.
+"""The enumerations of requests, accounts and proofs, and the tables of steps and allowed status changes of requests.
 
-Statuses follow TM Forum's TMF622; the reason for a status is a separate code (`Reason`).
+The statuses follow TM Forum's TMF622; the reason for a status is a separate code (`Reason`). Needs no database.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ class Kind(StrEnum):
     """The kind of a request, which decides its processing steps (`ROUTES`)."""
 
     ORDER = "order"
-    """Order a new location: an account with its contract."""
+    """An order for a new location, that is, for a new sub-account with its contract."""
     LINK = "link"
-    """Attach an existing account, which has no main account."""
+    """A request to attach an existing account that has no main account to the requester's main account."""
     DETACH = "detach"
-    """Detach a sub-account from its main account, now or on a day."""
+    """A request to detach a sub-account from its main account, at once or from a day on."""
     CHANGE = "change"
-    """Change tariff and channels of a SIP trunk, now or from a day on."""
+    """A request to change the tariff and the channels of a SIP trunk, at once or from a day on."""
     NUMBERS = "numbers"
-    """Add numbers to a SIP trunk, now or from a day on."""
+    """A request to add a number block to a SIP trunk, at once or from a day on."""
     CANCEL = "cancel"
-    """Cancel an account with its contracts, with the end of a day."""
+    """A request to end an account and all its contracts at the end of a day."""
     SWITCH = "switch"
-    """Move a sub-account from its main account to another one in one step."""
+    """A request to move a sub-account from its main account to another main account in one step."""
 
 
 class Status(StrEnum):
     """The status of a request, with the names of TM Forum's TMF622.
 
-    `pending` waits for a person, `held` for the carrier. Ended are `completed`, `rejected` (by a business rule),
-    `cancelled` and `failed` (refused by the telephone network; it can be retried).
+    A `pending` request waits for a person, a `held` one for the carrier. A request has ended if it is `completed`,
+    `rejected` (by a business rule), `cancelled`, or `failed` (refused by the telephone network; it can be retried).
     """
 
     ACKNOWLEDGED = "acknowledged"
@@ -108,7 +108,7 @@ class Actor(StrEnum):
 
 
 class AccountRole(StrEnum):
-    """An account's position in the hierarchy: without relations, main account of others, or sub-account of one."""
+    """An account's position in the hierarchy: alone, main account of sub-accounts, or sub-account of a main account."""
 
     STANDALONE = "standalone"
     MAIN = "main"
@@ -186,7 +186,7 @@ CONTRACT_CHANGES: frozenset[Kind] = frozenset({Kind.CHANGE, Kind.NUMBERS})
 """The kinds of request that change a running contract."""
 
 OF_CONTRACTS: frozenset[Kind] = CONTRACT_CHANGES | {Kind.CANCEL}
-"""The kinds of request about the contracts of one account: with the right to change them anybody may ask."""
+"""The kinds of request about the contracts of one account. Making one needs the right to change the contracts."""
 
 ROUTES: dict[Kind, tuple[StepName, ...]] = {
     Kind.ORDER: (StepName.VERIFY, StepName.PROVISION, StepName.ATTACH, StepName.CONFIRM),

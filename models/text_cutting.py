@@ -1,4 +1,4 @@
-"""Where a text in any script may be cut: between two characters as a reader sees them."""
+"""Shortening of text in any script, with the cut between two characters as a reader sees them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from itertools import takewhile
 def shortened(text: str, most: int) -> str:
     """Return at most the first `most` code points of the text, cut between two characters as a reader sees them.
 
-    So no letter loses its accent, and no emoji is taken apart. Only if the first such character alone has more than
-    `most` code points is it cut within.
+    The cut separates no letter from its accent and splits no emoji. The one exception: a first character with more than
+    `most` code points is itself cut.
     """
     if len(text) <= most:
         return text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 ISOLATE, END_ISOLATE = "\u2068", "\u2069"
-"""FSI and PDI of Unicode's bidirectional algorithm: what stands between them is ordered by itself."""
+"""FSI and PDI of Unicode's bidirectional algorithm. The text between them gets its own direction and order."""
 
 # The blocks of Hebrew, Arabic and the other scripts that are written from right to left, with their marks.
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\u200f\ufb1d-\ufdff\ufe70-\ufefe\U00010800-\U00010fff\U0001e800-\U0001efff]")

@@ -1,6 +1,6 @@
-"""The codes that people type from a letter or mail: alphabet, length, and how a code is shown and read.
+"""The format of the codes that people type from a letter or mail: alphabet, length, display, and reading of typed text.
 
-Needs no database. A code is derived from a secret key in `models.vault`.
+A code is derived from a secret key in `models.vault`. Needs no database.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ CODE_ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
 
 
 CODE_LENGTH = 10
-"""Length of a code in characters: about 49 bits, too many to guess within the limits on wrong tries."""
+"""Length of a code in characters. Ten characters are about 49 bits, too many to guess with the few tries allowed."""
 
 
 def display_code(code: str) -> str:
@@ -18,7 +18,7 @@ def display_code(code: str) -> str:
 
 
 def plain_code(typed: str) -> str:
-    """Normalise a typed code: keep letters and digits only, in capitals."""
+    """Return a typed code with its letters and digits only, in capitals: 'abcde-fgh23' becomes 'ABCDEFGH23'."""
     return "".join(character for character in typed.upper() if character.isalnum())
 
 

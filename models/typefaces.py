@@ -1,4 +1,4 @@
-"""The typefaces that letters and offers are printed with, and what they can print. Reads the installed font files."""
+"""The typefaces for printing letters and offers, and which characters they have. Reads the installed font files."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from uharfbuzz import Face, Font
 
 FAMILY = "Source Sans Pro"
-"""The typeface of pages, letters and offers; the others stand in for characters that it lacks."""
+"""The usual typeface of pages, letters and offers. The other typefaces print only characters that this one lacks."""
 WEIGHTS = {400: "Regular", 600: "Semibold"}
-"""The names of its weights by their CSS number."""
+"""The weights of `FAMILY` that are used: the weight's name in the font file's name, by CSS number."""
 
 EMOJI = "NotoEmoji"
 """The name of the typeface of emoji."""
 EASTERN = "NotoSansCJK"
-"""What the names of the typefaces of Chinese, Japanese and Korean begin with."""
+"""The prefix of the names of the three typefaces for Chinese, Japanese and Korean."""
 MOST_MARKS = 8
-"""The most combining marks on one letter: more would run into the lines above and below."""
+"""The greatest number of combining marks on one letter that is printed: more would run into other lines."""
 
 # Joiners, variation selector 16 and tags: they shape the characters beside them and have no glyph of their own.
 _SHAPING_ONLY = re.compile("[\u200c\u200d\ufe0f\U000e0020-\U000e007f]")

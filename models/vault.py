@@ -1,7 +1,7 @@
-"""Secrets: encrypted SIP passwords, and codes and link tokens that are derived from a key and never stored.
+"""Encryption of SIP passwords, and derivation of codes and link tokens, which are never stored, from secret keys.
 
-Every key is derived from `SECRET_KEY`. To change the key, put the new one in front of the old ones: the new key
-encrypts and derives, while the old keys still decrypt and codes derived from them are still accepted.
+The keys come from the setting `SECRET_KEY`. To change the key, put the new one in front of the old ones: the new key
+then encrypts and derives, while the old keys still decrypt, and codes derived from them are still accepted.
 """
 
 from __future__ import annotations
@@ -60,9 +60,10 @@ class Vault:
     def fingerprints(self, use: str, content: bytes) -> list[bytes]:
         """Return keyed digests (HMAC-SHA-256) of the content, one for each key, the first key's first.
 
-        Without a key nobody can guess the content from them. `use` names the purpose, and each purpose gets keys of its
-        own. Store the first digest. To compare content with it later, check whether any of the content's digests equals
-        it: the first key may have been replaced meanwhile.
+        Without a key nobody can guess the content from a digest. `use` names the purpose; digests for different
+        purposes are made with different keys. Store the first digest. To compare other content with it later, check
+        whether any of that content's digests equals the stored one, because the first key may have been replaced
+        meanwhile.
         """
         return [hmac.digest(_derived(use, key), content, "sha256") for key in self._ring]
 

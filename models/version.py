@@ -1,3 +1,3 @@
-"""The version of this program: the only place that says it. CHANGELOG.md tells what came with each version."""
+"""The version of this program, which is written nowhere else. CHANGELOG.md lists the changes of each version."""
 
 VERSION = "0.1.0"

@@ -25,9 +25,9 @@ _SEARCHED = ("customer_number", "name", *_ADDRESS, *_CONTACT)
 
 
 def account_text() -> sa.ColumnElement[str]:
-    """Return SQL for the text of an account in which the back office's search looks for words.
+    """Return SQL for the text of an account that the back office searches for words.
 
-    It joins customer number, name, address and contact: once in lower case without accents, and once with umlauts
+    The text joins customer number, name, address and contact: once in lower case without accents, and once with umlauts
     spelled out in two letters.
     """
     return searchable_sql(*(getattr(Account, name) for name in _SEARCHED))
@@ -46,10 +46,10 @@ class IssuedCustomerNumber(Base):
 class Account(Base):
     """A customer's account: one customer number with its contracts, at one connection address.
 
-    If `role` is "sub", `main_id` is the id of the main account, and `origin` and `attached_at` say by what (order,
-    link request or collective invoice) and when the account was attached; for other roles these three are null.
-    `main_role` is always 'main', for the foreign key that `main_id` is part of. `factor_required_from`: from then on
-    each person of the account and of its sub-accounts needs a second factor; null if nobody does.
+    If `role` is "sub", `main_id` is the id of the main account, `origin` says how the account was attached (order, link
+    request or collective invoice), and `attached_at` when; for other roles these three are null. `main_role` is always
+    'main', for the foreign key that `main_id` is part of. `factor_required_from` is the time from which each person of
+    the account and of its sub-accounts needs a second factor; null if nobody needs one.
     """
 
     __tablename__ = "accounts"
@@ -110,9 +110,9 @@ class Account(Base):
 
     @property
     def paid_since(self) -> datetime | None:
-        """Return from when on the account's costs belong to its main account; None if it has none.
+        """Return the time from which the main account pays the account's costs; None if there is no main account.
 
-        That is from its beginning if the main account has ordered it, otherwise from when it was attached.
+        It is the account's creation if the main account ordered it, otherwise the time at which it was attached.
         """
         return self.created_at if self.origin is Origin.ORDER else self.attached_at
 
@@ -126,7 +126,7 @@ class Account(Base):
 
 
 def issue_customer_numbers(session: Session, count: int = 1) -> list[str]:
-    """Draw `count` random customer numbers that were never issued before, record them as issued, and return them."""
+    """Return `count` new random customer numbers, which were never issued before, and record them as issued."""
     issued: list[str] = []
     while len(issued) < count:
         candidates = {random_customer_number() for _ in range(count - len(issued))}

@@ -60,7 +60,7 @@ class Limits:
 
 
 USUAL_LIMITS = Limits()
-"""The limits of companies that have none of their own, unless a setting says otherwise."""
+"""The limits of companies without limits of their own, unless a setting changes them."""
 
 
 class OwnLimits(Base):
@@ -83,9 +83,9 @@ class OwnLimits(Base):
 
 
 class DailyUse(Base):
-    """The use that a company has made of one limit on one day in Germany.
+    """How much of one limit a company has used on one day in Germany.
 
-    `what` is the limit, and `used` how many of the things that it counts, such as letters, were requested on that day.
+    `what` is the limit; `used` is the number of things, such as letters, that were requested on that day.
     """
 
     __tablename__ = "daily_uses"
@@ -108,7 +108,7 @@ class DailyUse(Base):
 
 
 def limits_of(session: Session, account_id: int, usual: Limits) -> Limits:
-    """Return the limits that hold for a company: its own where the carrier has set some, otherwise those in `usual`.
+    """Return the limits that apply to a company: its own where the carrier has set some, otherwise those in `usual`.
 
     `account_id` is the id of the company's account.
     """
@@ -139,10 +139,10 @@ def set_own_limits(session: Session, account_id: int, given: Mapping[Limit, int 
 def lock_limits(session: Session, account_id: int) -> None:
     """Take the advisory lock on the company's limits: wait for it, and hold it until the transaction ends.
 
-    It prevents two transactions from both using the last of what a limit allows. No row is locked. `account_id` is the
-    account on which the uses are counted (`daily_uses.account_id`): the main account that orders or links; for an
-    invitation, the main account if the inviting person has access by a role there, otherwise the account to which they
-    invite.
+    The lock prevents two transactions from both using the last of what a limit allows. No row is locked. `account_id`
+    is the account on which the uses are counted (`daily_uses.account_id`). For an order or a link it is the main
+    account. For an invitation it is the main account if the inviting person has access by a role there, otherwise the
+    account to which they invite.
     """
     take_advisory_lock(session, limits_lock(account_id))
 
@@ -153,7 +153,7 @@ def limits_lock(account_id: int) -> str:
 
 
 def used_today(session: Session, account_id: int, now: datetime) -> dict[Limit, int]:
-    """Return the company's counts of today (in Germany) by limit; a limit that was not used has no entry."""
+    """Return how much of each limit the company has used today (in Germany); a limit that was not used has no entry."""
     today = sa.select(DailyUse.what, DailyUse.used).where(
         DailyUse.account_id == account_id, DailyUse.day == berlin_day(now)
     )
@@ -161,7 +161,7 @@ def used_today(session: Session, account_id: int, now: datetime) -> dict[Limit, 
 
 
 def add_uses(session: Session, account_id: int, uses: Mapping[Limit, int], now: datetime) -> None:
-    """Add to the company's counts of today: `uses` maps limits to numbers. The counts are written at the next flush.
+    """Add to the company's counts of today, at the next flush: `uses` maps each limit to the number of new uses.
 
     The caller must have called `lock_limits` and compared the counts with the limits, and must flush before it reads
     the counts again.
@@ -172,9 +172,9 @@ def add_uses(session: Session, account_id: int, uses: Mapping[Limit, int], now: 
 
 
 def take_one(session: Session, account_id: int, limit: Limit, now: datetime, usual: Limits) -> None:
-    """Count one more use of `limit` for the company today, or raise `LimitReached` if the limit is used up. Flushes.
+    """Count one more use of `limit` for the company today and flush, or raise `LimitReached` if the limit is used up.
 
-    `limit` is one that is counted by day, and `usual` are the limits of companies that have none of their own. Holds
+    `limit` is one that is counted by day, and `usual` are the limits of companies without limits of their own. Holds
     the lock on the company's limits (`lock_limits`) until the transaction ends.
     """
     lock_limits(session, account_id)

@@ -33,9 +33,15 @@ OWNER = """
              (SELECT main_id FROM requests WHERE account_id = account.id AND kind = 'order' LIMIT 1), account.id)
          ELSE account.id END
 """
-"""SQL for the id under which the contract holder of the row `account` is saved: its main account's id, or its own."""
+"""SQL for the id of the account under which the contract holder of the row `account` is saved.
+
+It is the main account's id if the main account ordered the account, otherwise the account's own id.
+"""
 OWNED = "(SELECT id FROM accounts WHERE id = :account_id OR (main_id = :account_id AND origin = 'order'))"
-"""SQL for the ids of the accounts under one contract holder: `:account_id`, and sub-accounts ordered for it."""
+"""SQL for the ids of the accounts that share the contract holder of the account with the id `:account_id`.
+
+They are this account and the sub-accounts that it has ordered.
+"""
 
 _POSTAL_CODE = re.compile(r"[A-Z0-9][A-Z0-9 -]{2,11}")
 
@@ -50,7 +56,7 @@ class LegalForm(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HolderData:
-    """A contract holder that was typed and checked: legal name, legal form and address.
+    """A contract holder's data, typed and checked: legal name, legal form and address.
 
     Only a company has a register number, and only a person a date of birth (`born_on`); None for other legal forms.
     """
@@ -173,7 +179,7 @@ def holder_of(session: Session, account: Account) -> ContractHolder | None:
 
 
 def read_holders(session: Session, accounts: Iterable[Account]) -> None:
-    """Read the contract holders of several accounts with one statement, so that `holder_of` need not read them."""
+    """Read the contract holders of several accounts with one statement, so that `holder_of` needs no further query."""
     known = _known_holders(session)
     if owners := {_holding_account(account) for account in accounts} - known.keys():
         found = session.scalars(sa.select(ContractHolder).where(ContractHolder.account_id.in_(owners)))
@@ -191,7 +197,7 @@ def _holding_account(account: Account) -> int:
 
 
 def addressee_of(session: Session, account: Account) -> Addressee:
-    """Return name and address for the head of an offer, a receipt or a letter to the account.
+    """Return the name and address for the head of an offer, a receipt or a letter to the account.
 
     They are those of the account's contract holder, or of the account itself if no holder was entered.
     """

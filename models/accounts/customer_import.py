@@ -39,9 +39,12 @@ REQUIRED = (
     "contact_phone",
 )
 OPTIONAL = ("admin_email", "admin_name")
-"""Columns for the account's administrator, who chooses a password later; if empty, the contact is administrator."""
+"""The columns for the account's administrator, who chooses a password later. If empty, the contact is administrator."""
 HOLDER = tuple(f"holder_{name}" for name in FIELDS)
-"""Columns for the contract holder; if all are empty, none is saved. If the address is empty, the account's counts."""
+"""The columns for the contract holder. If all are empty, no holder is saved.
+
+If only its address is empty, the account's address is used.
+"""
 COLUMNS = (*REQUIRED, *OPTIONAL, *HOLDER)
 LONGEST = 200
 """Maximum length of one value, in characters."""
@@ -90,9 +93,9 @@ class AccountRow:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The result of importing one row: `fate` says what happened to the account with its customer number.
+    """The result of importing one row: `fate` says what happened to the account with the row's customer number.
 
-    `address_kept`: the file has another address than the account, and the account's was kept.
+    `address_kept`: the file's address differs from the account's, and the account kept its own.
     """
 
     fate: Fate
@@ -142,8 +145,8 @@ def take_over(session: Session, rows: Sequence[AccountRow], now: datetime) -> li
     """Import a batch of rows and return the result of each row, in the order of `rows`; `now` dates new accounts.
 
     A customer number must not occur twice in a batch. Safe to run twice: a second import of equal rows changes nothing.
-    Runs a fixed number of statements, however many rows there are. Takes an advisory lock, held until the transaction
-    ends, so that only one transaction imports customers at a time.
+    The number of SQL statements does not depend on the number of rows. Takes an advisory lock, held until the
+    transaction ends, so that only one transaction imports customers at a time.
     """
     # One batch at a time, so that two imports of the same customers wait for each other and never deadlock.
     take_advisory_lock(session, AdvisoryLock.CUSTOMER_IMPORT)

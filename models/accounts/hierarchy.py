@@ -82,10 +82,10 @@ def attach(session: Session, main_id: int, account_id: int, origin: Origin, now:
 def move(session: Session, main_id: int, new_main_id: int, account_id: int, now: datetime) -> Account:
     """Move a sub-account from the main account `main_id` to the main account `new_main_id`; return the sub-account.
 
-    Its origin becomes `LINK`. One update changes its main account, so that it is never without one. If `new_main_id` is
-    standalone, it becomes a main account; the former main account keeps its role. Locks the account. Raises
-    `RuleBroken` if the account is not, or no longer, attached to `main_id`, or if `new_main_id` is the present main
-    account, the account itself, closed or a sub-account.
+    The sub-account's origin becomes `LINK`. One update changes its main account, so that it is never without one. If
+    `new_main_id` is standalone, it becomes a main account; the former main account keeps its role. Locks the
+    sub-account. Raises `RuleBroken` if the account is not, or no longer, attached to `main_id`, or if `new_main_id` is
+    the present main account, the sub-account itself, closed or a sub-account.
     """
     if new_main_id == account_id:
         raise RuleBroken(Reason.SAME_ACCOUNT)

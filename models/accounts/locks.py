@@ -1,4 +1,4 @@
-"""Locks on accounts, and the order in which rows are locked, so that transactions never deadlock.
+"""Locks on accounts, and the order in which transactions lock rows so that they never deadlock.
 
 The order: first accounts, then a person. An account is locked before the rows that belong to it: trunks, number blocks,
 invitations, link codes. If a transaction locks only a request, it locks the request before its proofs; if it creates a
@@ -6,9 +6,9 @@ request, it locks the account first. Several rows of a table are locked in the o
 checks (`tests/lock_order.py`). Workers lock the requests of a batch, and then the requests' accounts, without waiting:
 they skip rows that another transaction has locked.
 
-The advisory lock on a company's limits (`models.accounts.company_limits.lock_limits`) comes before the accounts when
-something is ordered, but after a request and its proof when a further code or mail is requested. Both orders are safe,
-because a transaction that holds this lock never waits for requests or proofs.
+When something is ordered, the advisory lock on a company's limits (`models.accounts.company_limits.lock_limits`) is
+taken before the accounts. When a further code or mail is requested, it is taken after a request and its proof. Both
+orders are safe, because a transaction that holds this lock never waits for requests or proofs.
 
 A test runs the operations in `tests/lock_scenes.py` in pairs at the same time. Add every new operation that locks an
 account and something else to that list.
@@ -27,7 +27,7 @@ from models.states import AccountState
 
 
 def lock_accounts(session: Session, ids: Sequence[int]) -> None:
-    """Lock the accounts until the transaction ends; the first time, also reload each of them from the database.
+    """Lock the accounts until the transaction ends, and reload those that the transaction had not locked yet.
 
     Call it before changing an account: reloading overwrites changes that are not flushed yet.
     """

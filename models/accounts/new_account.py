@@ -1,4 +1,4 @@
-"""Opening an account for a new customer by a console command of the carrier, with its contract holder."""
+"""Opening of an account for a new customer, with its contract holder, by a console command of the carrier."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from models.states import AccountState
 def same_account(session: Session, row: AccountRow) -> Account | None:
     """Return an account that is not closed and has exactly the row's name and address; None if there is none.
 
-    Of several it is the one with the lowest id.
+    If there are several, return the one with the lowest id.
     """
     same = (getattr(Account, name) == getattr(row, name) for name in ("name", "street", "postal_code", "city"))
     return session.scalar(sa.select(Account).where(*same, Account.state != AccountState.CLOSED).order_by(Account.id))

@@ -1,6 +1,6 @@
-"""The products that can be ordered, and the price list: monthly and one-off prices in integer euro cents, net.
+"""The products that can be ordered, and their monthly and one-off prices in integer euro cents, net.
 
-A product has the prices of this module's list until the carrier sets others, each from a day on.
+A product has the price in this module's list (`PRICE_LIST`) until the carrier sets another one from a day on.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class PriceLine:
 
 
 def term_checks() -> tuple[sa.CheckConstraint, ...]:
-    """Build the constraints of a table that has the columns `term_months`, `notice_months` and `renewal_months`."""
+    """Return the check constraints for the columns `term_months`, `notice_months` and `renewal_months` of a table."""
     return (
         sa.CheckConstraint(f"term_months BETWEEN 0 AND {LONGEST_TERM}", name="term_months"),
         sa.CheckConstraint(f"notice_months BETWEEN 0 AND {LONGEST_NOTICE}", name="notice_months"),
@@ -52,7 +52,7 @@ def term_checks() -> tuple[sa.CheckConstraint, ...]:
 
 
 class HasTerms:
-    """A mixin for tables whose rows say how long a contract binds, in months: first term, notice and extension."""
+    """A mixin for tables with the terms of a contract in months: first term, notice period and extension."""
 
     term_months: Mapped[int] = mapped_column(default=0, server_default="0")
     notice_months: Mapped[int] = mapped_column(default=1, server_default="1")
@@ -60,7 +60,7 @@ class HasTerms:
 
     @property
     def terms(self) -> ContractTerms:
-        """Return the three columns as one object: how long a contract binds."""
+        """Return the three columns as one `ContractTerms`."""
         return ContractTerms(self.term_months, self.notice_months, self.renewal_months)
 
 
@@ -114,7 +114,7 @@ class Product(HasTerms, Base):
 class ProductPrice(HasTerms, Base):
     """The net prices and contract terms of a product from a day in Berlin on, and whether it can be ordered.
 
-    They hold until the day of the product's next row.
+    They apply until the day `valid_from` of the product's next row.
     """
 
     __tablename__ = "product_prices"
@@ -156,10 +156,10 @@ def _product(
 
 
 MOBILE_BACKUP = "mobile-backup"
-"""The key of the option by which calls go to a mobile number while no phone system is registered."""
+"""The key of the option that sends calls to a mobile number while no phone system is registered."""
 
 DIRECTORY_ENTRY = "directory-entry"
-"""The key of the option by which an account has an entry in the telephone directory."""
+"""The key of the option that gives an account an entry in the telephone directory."""
 
 _T, _B, _O = ProductKind.TRUNK, ProductKind.NUMBER_BLOCK, ProductKind.OPTION
 PRICE_LIST: Sequence[dict[str, Any]] = (
@@ -186,8 +186,8 @@ PRICE_LIST: Sequence[dict[str, Any]] = (
 def load_price_list(session: Session) -> None:
     """Insert the products of `PRICE_LIST`, the list in this file, or update their names and sizes. Safe to run twice.
 
-    The prices of a product that is in the table are not changed, because the carrier sets them. A product that the
-    carrier or the list has withdrawn stays withdrawn. Products not in the list are left as they are.
+    The prices of a product that is already in the table stay, because the carrier sets them. A product that the carrier
+    or the list has withdrawn stays withdrawn. Products that are not in the list stay as they are.
     """
     statement = postgresql.insert(Product).values([{**row, "position": place} for place, row in enumerate(PRICE_LIST)])
     kept = {"key", "monthly_cents", "one_off_cents"}
@@ -197,16 +197,16 @@ def load_price_list(session: Session) -> None:
 
 
 _TERMS = tuple(field.name for field in fields(ContractTerms))
-"""The names of the columns that say how long a contract binds."""
+"""The names of the columns of `HasTerms`."""
 _PRICE_LISTS = "price_lists"
 """The key in `Session.info` of the price lists that the session has read, by day."""
 
 
 def all_products(session: Session) -> dict[str, Product]:
-    """Return a dict of product key to product, in price list order, including withdrawn products: for names and sizes.
+    """Return all products by product key, in price list order, including withdrawn products: for names and sizes.
 
-    For prices, and for what can be ordered, use `price_list`. Reads the table once for each session and keeps the
-    result, since it is short.
+    For prices, and for what can be ordered, use `price_list`. Reads the short table once for each session and keeps the
+    result.
     """
     products: dict[str, Product] | None = session.info.get("all_products")
     if products is None:
@@ -305,11 +305,11 @@ def set_price(
     orderable: bool,
     terms: ContractTerms = OPEN_TERMS,
 ) -> bool:
-    """Set a product's net prices in euro cents, its contract terms, and whether it can be ordered, from a day on.
+    """Set a product's net prices in euro cents, its contract terms, and whether it can be ordered, from `day` on.
 
-    Orders of earlier days and running contracts keep their prices and terms; an offer keeps its prices. Returns False
-    if exactly these values were set for the day already. Safe to run twice. Raises `NotFound` if there is no product
-    with the key, and `InvalidField` if the day is over.
+    Earlier orders and running contracts keep their prices and terms; an offer keeps its prices. Returns False if
+    exactly these values were already set for the day. Safe to run twice. Raises `NotFound` if there is no product with
+    the key, and `InvalidField` if the day is over.
     """
     if session.get(Product, key) is None:
         raise NotFound

@@ -1,4 +1,4 @@
-"""Contracts: the products that an account is billed for, at the prices of the day of the order."""
+"""The tables of contracts and their items: the products that an account is billed for, at the prices agreed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from models.db.base import Base
 
 
 class Contract(HasTerms, Base):
-    """One contract of an account, with the terms (in months) to which it was agreed; `ended_at` is null while it runs.
+    """One contract of an account, with its agreed terms in months; `ended_at` is null while the contract runs.
 
-    Neither later terms of the price list nor a change of its products alter these terms. `request_id` is the id of the
-    order that the contract comes from, or null; it is unique, so that no order creates two contracts.
+    Neither later terms of the price list nor a change of the contract's products alter its terms. `request_id` is the
+    id of the order that the contract comes from, or null; it is unique, so that no order creates two contracts.
     """
 
     __tablename__ = "contracts"
@@ -110,7 +110,7 @@ def runs(
 
 
 def has_product(session: Session, account_id: int, product_key: str, now: datetime) -> bool:
-    """Return whether the account has the product at `now`: neither its contract nor the contract's line has ended."""
+    """Return whether the account has the product at `now`: neither its contract nor the contract item has ended."""
     item = (
         sa.select(ContractItem.contract_id)
         .join(Contract, Contract.id == ContractItem.contract_id)

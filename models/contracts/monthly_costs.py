@@ -1,4 +1,4 @@
-"""What the lines of contracts cost in a month, charged by the day, in integer euro cents, net. Needs no database.
+"""The cost of contract lines in a month, charged by the day, in integer euro cents, net. Needs no database.
 
 A line is charged for each day at whose end it runs: for the day on which it begins, but not for the day on which it
 ends. So if lines replace each other, however often on one day, exactly one of them is charged for that day.
@@ -35,11 +35,11 @@ class RunningLine:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What a line costs in a month, in net euro cents.
+    """The cost of a contract line in a month, in net euro cents.
 
-    `days` are the days of the month that are charged, as numbers from 1; an empty range if none is. `monthly_cents` is
-    the share of the monthly price for these days. `one_off_cents` is the one-off price if the line began in the month,
-    otherwise 0.
+    `days` are the days of the month that are charged, as numbers from 1; an empty range if none is charged.
+    `monthly_cents` is the share of the monthly price for these days. `one_off_cents` is the one-off price if the line
+    began in the month, otherwise 0.
     """
 
     line: RunningLine
@@ -55,12 +55,12 @@ class Charge:
 
     @property
     def first(self) -> date:
-        """Return the first day that is charged. Raises `IndexError` if none is."""
+        """Return the first day that is charged. Raises `IndexError` if no day is charged."""
         return self.month.first + timedelta(days=self.days[0] - 1)
 
     @property
     def last(self) -> date:
-        """Return the last day that is charged. Raises `IndexError` if none is."""
+        """Return the last day that is charged. Raises `IndexError` if no day is charged."""
         return self.month.first + timedelta(days=self.days[-1] - 1)
 
     @property
@@ -93,9 +93,10 @@ def charge_of(line: RunningLine, month: Month) -> Charge:
 def share(monthly_cents: int, month: Month, days: range) -> int:
     """Return the part of a monthly price for successive days of the month, numbered from 1, in whole cents.
 
-    The rounding is cumulative: the price from the first of the month to a day is rounded to the cent, halves up, and a
-    day costs the difference to the day before. So the shares of adjoining days add up to the share of all these days,
-    the shares of a whole month to the monthly price, and no share is a cent or more away from the exact one.
+    The rounding is cumulative. The price from the first of the month to a given day is rounded to the cent, halves up,
+    and a day costs the difference to the day before. So the shares of adjoining days add up to the share of all these
+    days, and the shares of a whole month add up to the monthly price. Each share differs from the exact one by less
+    than a cent.
     """
     if not days:
         return 0
@@ -107,7 +108,7 @@ def _reached(monthly_cents: int, month: Month, day: int) -> int:
 
 
 def changes_in(lines: Iterable[RunningLine], month: Month) -> list[LineChange]:
-    """Return the beginnings and ends of the lines in the month, by day; on one day ends come first."""
+    """Return the beginnings and ends of the lines in the month, sorted by day; on the same day ends come first."""
     lines = tuple(lines)
     begun = [LineChange(line.began, True, line.price.product_key) for line in lines]
     ended = [LineChange(line.ended, False, line.price.product_key) for line in lines if line.ended is not None]

@@ -1,4 +1,7 @@
-"""How long a contract binds, and the earliest day with which it can be ended. Needs no database."""
+"""The terms of a contract (first term, notice period, extension), and the days on which they let it end.
+
+Needs no database.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,11 @@ LONGEST_NOTICE = 1
 
 @dataclass(frozen=True, slots=True)
 class ContractTerms:
-    """The agreed term of a contract, in months; by default there is no first term, and it can end at a month's notice.
+    """The agreed terms of a contract, in months. By default there is no first term, and the notice period is one month.
 
     `term_months` is the first term, 0 for none. `notice_months` is the notice period. `renewal_months` is the extension
-    after the first term unless the contract is cancelled, 0 for an indefinite one; whatever the extension, the contract
-    can be cancelled at any time during it.
+    after the first term unless the contract is cancelled, 0 for an indefinite one; during an extension of any length
+    the contract can be cancelled at any time.
     """
 
     term_months: int = 0
@@ -27,7 +30,7 @@ class ContractTerms:
 
 
 OPEN_TERMS = ContractTerms()
-"""The terms of a contract for which nothing else was agreed: no first term, a month's notice."""
+"""The terms of a contract if nothing else was agreed: no first term, and one month's notice."""
 
 
 def earliest_end(started_on: date, terms: ContractTerms, noticed_on: date) -> date:
@@ -92,7 +95,7 @@ def next_renewal(started_on: date, terms: ContractTerms, today: date) -> Renewal
 
 
 def last_notice(last_day: date, terms: ContractTerms) -> date:
-    """Return the last day on which a notice has to arrive for a contract to end with `last_day`."""
+    """Return the last day on which a notice can arrive for a contract to end with `last_day`."""
     # No month is shorter.
     day = last_day - timedelta(days=28 * terms.notice_months)
     while months_later(day, terms.notice_months) > last_day:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 _HELD = "held_advisory_locks"
 _ASK_AGAIN = 0.5
-"""Seconds between two tries to hold a lock."""
+"""Seconds between two tries of `hold_advisory_lock` to get the lock."""
 
 
 @unique
@@ -37,17 +37,18 @@ def take_advisory_lock(on: Session | sa.Connection, lock: AdvisoryLock | str) ->
 
 
 def advisory_lock_sql(lock: sa.BindParameter[str]) -> sa.ColumnElement[None]:
-    """Return an SQL expression that waits for the lock named by a text, and holds it until the transaction ends.
+    """Return an SQL expression, for use in another statement, that waits for a lock and takes it.
 
-    It is used as a part of another statement.
+    The lock is named by a text and held until the transaction ends.
     """
     return sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(lock, 0))
 
 
 def note_advisory_lock(session: Session, lock: str) -> None:
-    """Record that the session's transaction has taken the lock by `advisory_lock_sql`, so it is not taken again.
+    """Record that the session's transaction has already taken the lock with `advisory_lock_sql`.
 
-    Do not call it for a lock that was taken after a savepoint: a rollback to the savepoint would release the lock.
+    `take_advisory_lock` then does not take it again. Do not call this for a lock that was taken after a savepoint: a
+    rollback to the savepoint would release the lock.
     """
     session.info.setdefault(_HELD, set()).add(lock)
 

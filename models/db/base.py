@@ -1,4 +1,4 @@
-"""The base class of all tables, with rules for constraint names and column types; and enumerations as columns."""
+"""The base class of all database tables, with its naming and type rules, and functions to store enumerations."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Base(DeclarativeBase):
         list[str]: postgresql.ARRAY(sa.Text),
     }
     ON_CONFLICT: ClassVar[str] = ""
-    """SQL for what `models.db.batch_insert` does instead of inserting a row whose key is there; "": it is an error."""
+    """SQL that follows ON CONFLICT when `models.db.batch_insert` inserts rows of the table; empty: no such clause."""
 
 
 def enumeration(values: type[StrEnum], name: str) -> sa.Enum:

@@ -25,7 +25,10 @@ _STATEMENTS = "statements_for_later"
 
 
 class BatchSession(Session):
-    """A session that inserts the rows queued with `batch_insert` after its own objects, which the rows refer to."""
+    """A session whose flush writes its changed objects first, and then the queued rows, which may refer to the objects.
+
+    Rows are queued with `batch_insert`, `batch_add` and `batch_execute`.
+    """
 
     def flush(self, objects: Any = None) -> None:
         """Write the session's objects, execute the queued statements, and insert the queued rows with one statement."""
@@ -39,7 +42,7 @@ class BatchSession(Session):
 
 
 def batch_insert(session: Session, table: type[Base], hinted: bool = True, /, **values: Any) -> None:
-    """Queue a row, given as column values, for insertion at the next flush or at the commit.
+    """Queue a row, given as column values by name, for insertion at the next flush or at the commit.
 
     All rows of a table that are queued for one flush must name the same columns. `hinted` matters if the table is a
     work queue: if it is True, a Celery message after the commit tells the workers that rows are due. If it is False,
@@ -53,8 +56,8 @@ def batch_insert(session: Session, table: type[Base], hinted: bool = True, /, **
 def batch_add(session: Session, row: Base) -> None:
     """Queue a new object, which must have its primary key, for insertion at the next flush or at the commit.
 
-    From now on the object belongs to the session as if it had been read from the database. Until the next flush only
-    other queued rows may refer to its row. If its table is a work queue, the workers are told after the commit.
+    From now on the session treats the object as if it had been read from the database. Until the next flush only other
+    queued rows may refer to the object's row. If the table is a work queue, the workers are told after the commit.
     """
     given = sa.inspect(row).dict
     values = {name: usual if given.get(name) is None else given[name] for name, usual in _columns(type(row))}
@@ -67,15 +70,15 @@ def batch_add(session: Session, row: Base) -> None:
 
 
 def queued_rows(session: Session, table: type[Base]) -> Sequence[Mapping[str, Any]]:
-    """Return the table's rows that are queued for the next flush, as column values."""
+    """Return the rows of the table that are queued for the next flush, each as a dict of column values by name."""
     rows: list[dict[str, Any]] = session.info.get(_ROWS, {}).get(table, [])
     return rows
 
 
 def batch_execute(session: Session, statement: sa.TextClause, /, **values: Any) -> None:
-    """Queue one row of values by name for a statement, which runs once for all its rows at the next flush or commit.
+    """Queue a row of `values` for a statement that runs once, at the next flush or commit, for all rows queued for it.
 
-    The statement gets the rows as its parameter `rows`, a JSON array of objects.
+    The statement gets these rows as its parameter `rows`, a JSON array of objects.
     """
     session.info.setdefault(_STATEMENTS, {}).setdefault(statement, []).append(values)
 

@@ -18,18 +18,23 @@ TCP_LIMITS = {
     "keepalives_interval": 2,
     "keepalives_count": 3,
 }
-"""libpq's parameters by which a vanished host is noticed within about ten seconds."""
+"""libpq's connection parameters that make this program notice a vanished server within about ten seconds."""
 CONNECT_LIMIT = 5
 """Seconds that connecting may take, at each address of the server."""
 IDLE_LIMIT = 10.0
-"""Seconds after which the server ends a transaction that asks nothing, as one of a program that was stopped: its locks
-hold up all others."""
+"""Seconds after which the server ends an idle transaction, because its locks block others.
+
+A transaction stays idle, for example, if its program was stopped.
+"""
 _FOR_SERVER = (
     " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c tcp_user_timeout=10000"
 )
-"""The server's parameters by which it notices a vanished client, whose locks it otherwise keeps up to a minute."""
+"""The server's settings, as command-line options, that make it notice a vanished client.
+
+Otherwise the server keeps the client's locks for up to a minute.
+"""
 _LATEST: dict[tuple[str, str], tuple[str, str]] = {}
-"""The host and port to which this process connected last, for each list of hosts and ports."""
+"""The host and port to which this process connected last, by the list of hosts and the list of ports in the URL."""
 
 
 class TimedConnection(psycopg.Connection[Any]):
@@ -81,9 +86,10 @@ class TimedConnection(psycopg.Connection[Any]):
         return connection
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """Wait for the server's answer that `gen` reads, for `timeout` seconds (None: `patience` seconds).
+        """Run `gen`, psycopg's generator that reads the server's answer, and return its result.
 
-        Raises `OperationalError` after that time, and closes the connection if the answer is still outstanding.
+        Waits at most `timeout` seconds (None: `patience` seconds). Raises `OperationalError` after that time, and
+        closes the connection if the answer is still outstanding.
         """
         try:
             return super().wait(gen, interval, self.patience if timeout is None else timeout)
@@ -121,9 +127,10 @@ class TimedConnection(psycopg.Connection[Any]):
 
 
 def _latest_first(hosts: str, ports: str) -> dict[str, str]:
-    """Return `host` and `port` of a list of hosts, with the one in front to which this process connected last.
+    """Return libpq's parameters `host` and `port` with the host first to which this process connected last.
 
-    So a new connection does not wait for a host in front that is down. Empty if the order need not change.
+    `hosts` and `ports` are comma-separated lists. A new connection then does not wait for an earlier host that is down.
+    The result is empty if the order need not change.
     """
     pairs = list(zip(hosts.split(","), ports.split(","), strict=False))
     latest = _LATEST.get((hosts, ports))

@@ -16,7 +16,7 @@ Place = str | int | datetime | UUID
 
 
 class BadCursor(ValueError):
-    """Raised when a text is no valid cursor (a position in a list) for the list that it is used with."""
+    """Raised when a text is no valid cursor (an encoded position in a list) for the list that it is used with."""
 
 
 @dataclass(frozen=True, slots=True)

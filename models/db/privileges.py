@@ -130,7 +130,7 @@ PORTAL: Mapping[str, Privileges] = {
     # Nobody is made staff later on.
     "users": Privileges(_USER.replace("INSERT", f"INSERT ({_NEW_USER})"), _USER_OF_WORKER),
 }
-"""The privileges on each table of the portal's database."""
+"""The privileges of the roles on each table of the portal's database, by table name."""
 
 PORTAL_VIEWS: Mapping[str, Privileges] = {
     # What the policies of row-level security ask.
@@ -146,11 +146,13 @@ PORTAL_VIEWS: Mapping[str, Privileges] = {
     "number_blocks_of_staff": Privileges(READ, READ),
     "users_of_staff": Privileges(READ, READ),
 }
-"""The privileges on each view of the portal's database."""
+"""The privileges of the roles on each view of the portal's database, by view name."""
 
 READ_BEFORE: Mapping[str, str] = {"api_tokens": "token_hash", "logins": "secret_hash"}
-"""Columns, by table, that a front of the version before reads and today's does not. The front keeps the privilege to
-read them, if it has it, until row-level security is switched on (once more)."""
+"""By table, a column that fronts of the previous version still read, and those of this version do not.
+
+The front's role keeps the privilege to read the column, if it has it, until row-level security is switched on (again).
+"""
 
 REGISTRAR: Mapping[str, Privileges] = {
     # The front shows why a trunk does not ring; it never reads a secret's hash or a forwarding.
@@ -163,7 +165,7 @@ REGISTRAR: Mapping[str, Privileges] = {
     "usr_preferences": Privileges("", ALL, kamailio=READ),
     "version": Privileges("", "", kamailio=READ),
 }
-"""The privileges on each table of the registrar's database."""
+"""The privileges of the roles on each table of the registrar's database, by table name."""
 
 # Identity columns need no privilege on their sequence, unless the id is known before the row is written, as that of an
 # ordered account is (`models.orders.reserved_ids`). Kamailio's tables have the older kind.
@@ -211,7 +213,7 @@ def apply_privileges(connection: psycopg.Connection, tables: Mapping[str, Privil
 
 
 def _ours(connection: psycopg.Connection) -> dict[LiteralString, list[str]]:
-    """Return the names of all relations that the connected role owns, by the word that GRANT uses for their kind.
+    """Return the names of all tables, views and sequences that the connected role owns, by GRANT's word for their kind.
 
     The words are TABLE, for tables and views, and SEQUENCE.
     """
@@ -227,9 +229,9 @@ def existing_roles(connection: psycopg.Connection) -> list[DatabaseRole]:
 def grant_privileges(database: Database, *, keep: bool = True) -> None:
     """Grant each existing role its privileges on the tables of the portal's database, and revoke all others.
 
-    `database` connects as the owner of the tables. With `keep` the front keeps the privilege to read the columns in
-    `READ_BEFORE`, if it has it: fronts of the previous version, which read them, may still be running. Safe to run
-    twice, and on two machines at the same time.
+    `database` connects as the owner of the tables. With `keep` the front's role keeps the privilege to read the columns
+    in `READ_BEFORE`, if it has it, because fronts of the previous version may still be running and read them. Safe to
+    run twice, and on two machines at the same time.
     """
     with database.engine.begin() as connection:
         take_advisory_lock(connection, AdvisoryLock.ROLES)
@@ -242,9 +244,10 @@ def grant_privileges(database: Database, *, keep: bool = True) -> None:
 
 
 def columns_read_before(connection: sa.Connection) -> list[str]:
-    """Return the tables in `READ_BEFORE` whose column there the front's role may read; none if there is no such role.
+    """Return those tables in `READ_BEFORE` whose column listed there the front's role may still read.
 
-    `READ_BEFORE` lists columns that only a front of the previous version reads.
+    `READ_BEFORE` lists columns that only a front of the previous version reads. The result is empty if the front's role
+    does not exist.
     """
     return [
         table

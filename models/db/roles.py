@@ -17,9 +17,9 @@ from models.db.connections import TimedConnection
 
 
 class TablesInUse(Exception):
-    """Raised when other programs hold a lock too long: on tables to be given to the owner, or on creating roles.
+    """Raised when other programs hold a lock for too long: on tables to give to the owner, or on creating roles.
 
-    The message says what to do; for tables it has the statements that are left to run.
+    The message says what to do; for tables it lists the statements that are left to run.
     """
 
 
@@ -27,13 +27,13 @@ class DatabaseRole(StrEnum):
     """The database roles with which the parts of the system connect to PostgreSQL. The value is the role's name."""
 
     OWNER = "standorte_owner"
-    """Owns both databases with their tables; only `standorte migrate` connects as it."""
+    """Owns both databases with their tables. Only `standorte migrate` connects as this role."""
     FRONT = "standorte_front"
     WORKER = "standorte_worker"
-    """Workers, and the commands of the console."""
+    """The role of the worker processes and of the console's commands."""
     KAMAILIO = "standorte_kamailio"
     METRICS = "standorte_metrics"
-    """For the operators' own tools: reads the states of requests, messages and jobs, and nothing about customers."""
+    """For the operators' own tools: can read the states of requests, messages and jobs, and nothing about customers."""
 
 
 _CREATE = """
@@ -80,7 +80,7 @@ _PATIENCE = "SET lock_timeout = '3s'"
 _TURN = "SET lock_timeout = '60s'"
 _TRIES = 10
 _PAUSE = 1.0
-"""Seconds between two tries to lock tables, in which other transactions that waited for them get their turn."""
+"""Seconds between two tries to lock tables, so that other transactions that waited for the tables can go on."""
 PORTAL_ROLES = (DatabaseRole.FRONT, DatabaseRole.WORKER, DatabaseRole.METRICS)
 """The roles that may connect to the portal's database, beside the owner."""
 REGISTRAR_ROLES = (DatabaseRole.FRONT, DatabaseRole.WORKER, DatabaseRole.KAMAILIO)
@@ -93,7 +93,10 @@ def creation_sql() -> str:
 
 
 def _in(template: str, database: str, connects: tuple[DatabaseRole, ...]) -> str:
-    """Fill the SQL `template`: with the database's name, the owner, all other roles, and the roles that may connect."""
+    """Return the SQL template `template`, filled with the names of the database, the owner, and other roles.
+
+    `connects` are the roles that may connect to the database.
+    """
     owner = DatabaseRole.OWNER
     return template.format(
         database=sql.Identifier(database).as_string(),

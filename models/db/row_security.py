@@ -121,14 +121,14 @@ def _person(table: str, *columns: str) -> str:
 def _request(table: str, column: str = "request_id") -> str:
     """Return an SQL condition: the column is null, or has the id of a request that the caller has access to.
 
-    It may also be the id of one that the same statement inserts.
+    A request that the same statement inserts is accepted, too.
     """
     name = f"{table}.{column}"
     return f"({name} IS NULL OR is_request_new({name}) OR {STAFF} OR reaches_request({name}))"
 
 
 def _and(rows: Rows, *conditions: str) -> Rows:
-    """Return `rows` with further conditions for rows that are inserted or changed."""
+    """Return `rows` with further SQL conditions, which a row must also meet after it is inserted or changed."""
     change = rows.change if rows.change is not None else rows.see
     both = " AND ".join(conditions)
     return Rows(
@@ -345,7 +345,7 @@ PORTAL: Mapping[str, Rows] = {
         why="the people of the accounts, and those who did something there",
     ),
 }
-"""By table of the portal's database, the conditions on the rows that the front's role sees and writes."""
+"""For each table of the portal's database, the conditions on the rows that the front's role can see and write."""
 
 
 def is_enforced(database: Database) -> bool:

@@ -1,4 +1,4 @@
-"""Access to the database: one engine for each process, and each transaction as one visible `with` block."""
+"""Access to the database: a `Database` has one engine for each process and runs each transaction as a `with` block."""
 
 from __future__ import annotations
 
@@ -26,20 +26,21 @@ STATEMENT_LIMIT = 30.0
 _CHECK_LIMIT = 3.0
 """Seconds that the check of a pooled connection may take."""
 _MARGIN = 3.0
-"""Seconds after `STATEMENT_LIMIT` at which a server that does not keep its own limit counts as away."""
+"""Seconds beyond the limit for a statement after which a server that has still not answered counts as unreachable."""
 _IDLE = 5.0
-"""Seconds after which a pooled connection is checked, and the server's clock is asked, before it is used again."""
+"""Seconds after which a pooled connection is checked before its next use; the check also reads the server's clock."""
 _ROUND_TRIP = 1.0
-"""Seconds that asking the server for its time may take: a slower answer does not set the clock."""
+"""Seconds that the query for the server's time may take; a slower answer is not used to set the clock."""
 _STUCK = 2.0
-"""Seconds after which a transaction counts as stuck."""
+"""Seconds without a new transaction after which the running transactions count as stuck."""
 _READ_ONLY = "25006"
 """The SQLSTATE of a write on a server that is, or has become, a read-only standby."""
 
 _POOLED = {"prepare_threshold": None}
-"""For PgBouncer in transaction mode: the next transaction may run on another connection of the server.
+"""psycopg's parameters for PgBouncer in transaction mode: no prepared statements.
 
-So nothing that outlives a transaction is used: no prepared statements, and no settings of the session.
+The next transaction may run on another connection to the server, so nothing may outlive a transaction. For the same
+reason no settings of the session are used.
 """
 
 OnDue = Callable[[Collection[WorkKind]], object]
@@ -57,10 +58,10 @@ class Database:
     `at_once` limits how many transactions run at the same time (None: no limit). Further ones wait; they raise
     `TimeoutError` of SQLAlchemy if no transaction has begun for 2 seconds, or if the server does not answer.
 
-    `caller` is called when a transaction begins. It returns the caller on whose behalf the transaction runs, which the
-    database is told for row-level security (`models.db.caller`); None if the database need not know. `name` is the part
-    of the system that connects, as the server shows it. A `url` with `pgbouncer=true` leads to PgBouncer in transaction
-    mode: each transaction then sets its limits itself, and no statement is prepared.
+    `caller` is called when a transaction begins. It returns the caller on whose behalf the transaction runs, as a text
+    (`models.db.caller`), and the database is told this caller for row-level security. With None the database is not
+    told. `name` is the part of the system that connects, as the server shows it. A `url` with `pgbouncer=true` leads to
+    PgBouncer in transaction mode: each transaction then sets its limits itself, and no statement is prepared.
     """
 
     def __init__(
@@ -96,14 +97,14 @@ class Database:
         self._caller = caller
         self._turns = None if at_once is None else threading.Semaphore(at_once)
         self._latest_turn = 0.0
-        """This machine's ticks when the latest transaction began."""
+        """The value of `_ticks` when the latest transaction began."""
         self._silent = False
         """Whether the server did not answer the transaction that ended last."""
         self._patience = None if statement_limit is None else statement_limit + _MARGIN
         self._anchor: tuple[datetime, float] | None = None
-        """The server's time, and this machine's ticks at that moment."""
+        """The server's time as it was last read, and the value of `_ticks` at that moment."""
         self._limits = limits if is_pooled else {}
-        """The settings that each transaction brings along."""
+        """The PostgreSQL settings, by name, that each transaction sets itself; empty unless PgBouncer is used."""
         if caller is not None or is_pooled:
             # Not a statement after it: told with the beginning, it costs no round trip.
             self.engine.dialect.do_begin = self._begin  # type: ignore[method-assign]
@@ -116,7 +117,7 @@ class Database:
 
     @contextmanager
     def transaction(self, *, statement_limit: float | None = None) -> Iterator[Session]:
-        """Open a session in a transaction; commit at the end of the block, roll back if an exception is raised.
+        """Yield a session in a new transaction; commit at the end of the block, roll back if an exception is raised.
 
         `statement_limit` is in seconds; None keeps the limit of this `Database`. After the commit `on_due` is called
         with the kinds of work for which the transaction scheduled rows to be processed now.
@@ -134,8 +135,8 @@ class Database:
     def now(self) -> datetime:
         """Return the current time by the database server's clock; programs that write times use it as their `Clock`.
 
-        The server's time is read every few seconds, when a connection is used; the time that has passed since then is
-        measured with this machine's monotonic clock. Connects if the server's time was never read.
+        The server's time is read every few seconds, when a connection is used. The time that has passed since then is
+        measured with this machine's monotonic clock. Connects to the server if its time has not been read yet.
         """
         if self._anchor is None:
             with self.engine.connect():
@@ -179,7 +180,7 @@ class Database:
             self._turns.release()
 
     def _patience_for_turn(self) -> float:
-        """Return the seconds until the running transactions count as stuck; 0 if they are stuck now."""
+        """Return in how many seconds the running transactions will count as stuck; 0 if they are stuck now."""
         return 0.0 if self._silent else max(0.0, self._latest_turn + _STUCK - _ticks())
 
     @contextmanager
@@ -253,9 +254,9 @@ def _ticks() -> float:
 
 
 def _drop_read_only(context: sa.engine.ExceptionContext) -> None:
-    """Treat the error of a write on a read-only server as a lost connection, so that the pool replaces its connections.
+    """Mark the error of a write on a read-only server as a lost connection, so that the pool replaces its connections.
 
-    A read-only server has become a standby; the new connections lead to the server that can be written.
+    A server becomes read-only when it becomes a standby; the new connections lead to the server that can be written.
     """
     if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
         context.is_disconnect = True

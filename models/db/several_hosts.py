@@ -1,4 +1,4 @@
-"""URLs of PostgreSQL that name several hosts: a master and its standbys."""
+"""Reading of database URLs that name several PostgreSQL hosts, a primary server and its standbys."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The trace to which the present work belongs, in the form in which rows keep it for the work that follows.
+"""The trace context of the current work, a text that new rows store so that later work joins the same trace.
 
-A trace tells how one order travelled through all programs (`tasks.tracing`). Its context is a text of the W3C standard
-Trace Context, called `traceparent`: the ids of the trace and of the piece of work that caused what follows.
+A trace records how one order travelled through all programs (`tasks.tracing`). The text is a `traceparent` of the W3C
+standard Trace Context: the ids of the trace and of the piece of work that caused the later work.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _current: ContextVar[str | None] = ContextVar("traceparent", default=None)
 
 
 def current_traceparent() -> str | None:
-    """Return the trace context of the present work, for a new row; None if it is not traced."""
+    """Return the trace context of the current work, to be stored in a new row; None if the work is not traced."""
     return _current.get()
 
 

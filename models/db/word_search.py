@@ -47,9 +47,10 @@ def searchable_sql(*columns: Any) -> sa.ColumnElement[str]:
 
 
 def has_word(searchable: sa.ColumnElement[str], word: str) -> sa.ColumnElement[bool]:
-    """Return an SQL condition: the text `searchable` contains the word, without accents or with umlauts spelled out.
+    """Return an SQL condition: the text `searchable` contains the word in either of its two spellings.
 
-    `searchable` is an expression or column made by `searchable_sql`.
+    The spellings are the word without accents, and the word with umlauts spelled out. `searchable` is an expression or
+    column made by `searchable_sql`.
     """
     return sa.or_(
         *(

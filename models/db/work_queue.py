@@ -85,24 +85,24 @@ class BulkQueueRow(QueueRow):
 
 _MADE_DUE = "made_due"
 _STATEMENTS = 64
-"""How many statements of each form a process keeps: more than there are kinds of work."""
+"""Size of each cache of prepared SQL statements; must exceed the number of kinds of work."""
 _TIME = sa.TIMESTAMP(timezone=True)
 _MOST = sa.bindparam("most", type_=sa.Integer)
 _DEADLY = 2
-"""Number of attempts from which on a row whose lease has expired is claimed alone: it may be killing its workers."""
+"""The number of attempts from which a row whose lease has expired is claimed alone: it may be killing its workers."""
 _SHARE = 8
-"""A company with more than 1/8 of a full batch has many rows; other companies get up to half of the batch."""
+"""A company whose rows fill more than 1/8 of a full batch is busy; other companies then get up to half of the batch."""
 _LOOK_AGAIN_FACTOR = 10
-"""How many times as long as it took a process waits before it looks again for other companies' rows in vain."""
+"""A search for other companies' rows that found none is not repeated for this many times its own duration."""
 _look_again: dict[sa.ColumnElement[bool], float] = {}
-"""From when on, by `time.monotonic()`, this process looks for rows of other companies again, by condition (`_Rows`)."""
+"""When this process may search for other companies' rows again, in `time.monotonic()`, by the condition on the rows."""
 
 
 def made_due(session: Session, kind: WorkKind, at: datetime | None = None) -> None:
-    """Note that this transaction scheduled rows of this kind of work for the time `at` (None: immediately).
+    """Note in the session that this transaction scheduled rows of this kind of work for the time `at` (None: now).
 
     After the commit a Celery message tells the workers that rows are due. `BatchSession` calls this function for
-    changed objects, and `batch_insert` for its rows; call it yourself only after another SQL statement that schedules
+    changed objects, and `batch_insert` for its rows. Call it yourself only after another SQL statement that schedules
     rows.
     """
     session.info.setdefault(_MADE_DUE, []).append((kind, at))
@@ -111,13 +111,13 @@ def made_due(session: Session, kind: WorkKind, at: datetime | None = None) -> No
 def due_kinds(session: Session, now: datetime) -> set[WorkKind]:
     """Return the kinds of work for which the committed transaction scheduled rows for `now` or earlier.
 
-    Clears the session's notes about what its transaction scheduled.
+    Also clears the list of scheduled work that `made_due` keeps in the session.
     """
     return {kind for kind, at in session.info.pop(_MADE_DUE, ()) if at is None or at <= now}
 
 
 def forget_due(session: Session) -> None:
-    """Clear the session's notes about scheduled work (`made_due`), because the transaction was rolled back."""
+    """Clear the list of scheduled work that `made_due` keeps in the session; call it after a rollback."""
     session.info.pop(_MADE_DUE, None)
 
 
@@ -152,7 +152,7 @@ def _of_kind(kind: sa.TextClause | None) -> tuple[str, list[sa.TextClause | str]
 
 
 def lease_ends() -> sa.CheckConstraint:
-    """Return the check constraint that a row with a lease also has a `due_at`, its end: no claim lasts for ever."""
+    """Return the check constraint that a row with a lease has a `due_at`, so that every claim ends."""
     return sa.CheckConstraint("due_at IS NOT NULL OR lease IS NULL", name="lease_ends")
 
 

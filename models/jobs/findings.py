@@ -1,4 +1,4 @@
-"""Findings: discrepancies that the scheduled jobs found. Their texts are in `tasks.wording.findings`, by kind."""
+"""Findings: the discrepancies that scheduled jobs have found. Their texts, by kind, are in `tasks.wording.findings`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from models.jobs.jobs import JobRun
 
 
 class Finding(Base):
-    """A discrepancy that a run of a scheduled job found, such as a difference to the registrar.
+    """A discrepancy that a run of a scheduled job found, such as a difference between the registrar and the portal.
 
-    `subject` is a customer or phone number, a SIP user or a request's id. `kind` selects the text that describes it,
-    and `facts` are the variables of that text. `repaired`: the run repaired the discrepancy or started its repair; for
-    a dry run, whether it would have done so.
+    `subject` is a customer or phone number, a SIP user or a request's id. `kind` selects the text that describes the
+    discrepancy, and `facts` are the variables of that text. `repaired`: the run repaired the discrepancy or started its
+    repair; for a dry run, whether it would have done so.
     """
 
     __tablename__ = "findings"

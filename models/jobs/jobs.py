@@ -24,13 +24,13 @@ from models.db.work_queue import QueueRow, WorkKind, due_index, lease_ends
 
 
 class LeaseLost(Exception):
-    """Raised when a run took longer than it had claimed the job for, so that another worker may run the job by now."""
+    """Raised when a run took longer than its claim on the job lasted, so that another worker may be running the job."""
 
 
 class Outcome(StrEnum):
-    """The result of a run: done, failed (the job raised an error), or lost.
+    """The result of a run: `DONE` (it succeeded), `FAILED` (the job raised an error), or `LOST`.
 
-    `lost`: the worker died or was stopped, or took longer than the time for which it had claimed the job.
+    `LOST`: the worker died or was stopped, or took longer than the time for which it had claimed the job.
     """
 
     DONE = "done"
@@ -131,13 +131,13 @@ def record_run(session: Session, name: str, now: datetime, **counts: int) -> Non
 
 
 def last_run(session: Session, name: str) -> datetime | None:
-    """Return the time of the latest run of a task with a heartbeat instead of a row per run; None if it never ran."""
+    """Return the time of the latest run of a task that has a `JobHeartbeat`; None if it never ran."""
     return session.scalar(sa.select(JobHeartbeat.ran_at).where(JobHeartbeat.name == name))
 
 
 @dataclass(frozen=True, slots=True)
 class JobClaim:
-    """A claim on a job for one run. `was_due` is the time for which the run was scheduled.
+    """A worker's claim on a job for one run. `was_due` is the time for which the run was scheduled.
 
     `allow_removals` allows the run to delete entries of the registrar that the portal does not know, even if the portal
     itself seems to have lost data.
@@ -193,13 +193,13 @@ def pause_job(session: Session, name: str, now: datetime) -> None:
 
 
 def resume_job(session: Session, name: str, now: datetime) -> None:
-    """End the pause of a job, so that it runs on its schedule again, as soon as it is due. Safe to run twice."""
+    """End the pause of a job, so that it runs on its schedule again. Safe to run twice."""
     _ensure(session, name, now)
     session.get_one(Job, name, with_for_update=True).paused = False
 
 
 def is_paused(session: Session, name: str) -> bool:
-    """Return whether the job runs only by hand, because a backup was restored and nobody has resumed the job yet."""
+    """Return whether the job runs only when started by hand, until an operator resumes it (`pause_job`)."""
     return session.scalar(sa.select(Job.paused).where(Job.name == name)) or False
 
 
@@ -208,7 +208,10 @@ def _ensure(session: Session, name: str, now: datetime) -> None:
 
 
 def keep_job(session: Session, name: str, *, lease: uuid.UUID, until: datetime) -> Job:
-    """Lock and return the job, with its claim extended to `until`. Raises `LeaseLost` unless the claim is `lease`."""
+    """Extend the claim `lease` on the job to the time `until`; return the job, locked.
+
+    Raises `LeaseLost` if the job is claimed under another id or not at all.
+    """
     job = session.scalar(sa.select(Job).where(Job.name == name, Job.lease == lease).with_for_update())
     if job is None:
         raise LeaseLost(name)

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from models.db.base import Base, enumeration
 
 SHORTEST, LONGEST = timedelta(seconds=2), timedelta(minutes=1)
-"""The shortest pause before a system is tried again, which is the time between two sweeps, and the longest pause."""
+"""The shortest and the longest pause before a system is tried again. The shortest is the time between two sweeps."""
 ONE_TRY = timedelta(seconds=40)
-"""The time that one process has for a new try before another process may try: longer than any call to a system."""
+"""The time that one process has for a new try, before another process may try: longer than any call to a system."""
 
 
 class ExternalSystem(StrEnum):
@@ -66,7 +66,7 @@ def begin_pause(session: Session, system: ExternalSystem, before: int, now: date
     """Record that the system did not answer, and begin a pause: 2 seconds, doubled at each failure up to 1 minute.
 
     `before` is the number of failures that the caller knew when it began its work. If another number is recorded by
-    now, another process has failed at the same time and recorded that, and nothing is done.
+    now, another process has recorded the same failure already, and nothing is done.
     """
     outage = session.get(Outage, system, with_for_update=True)
     if outage is not None and outage.failures != before:

@@ -1,7 +1,7 @@
 """Outgoing mails and letters: one row for each message and recipient, inserted in the transaction that causes it.
 
-The table is its own work queue (`models.db.work_queue`). A row holds no codes and no links: both are derived, when the
-message is rendered, from a secret key and the words in the row's `proof` (`models.vault`).
+The table is its own work queue (`models.db.work_queue`). A row has no codes and no links: when the message is rendered,
+both are derived from a secret key and the words in the row's `proof` (`models.vault`).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Message(BulkQueueRow, Base):
     announced: Mapped[bool] = mapped_column(default=False)
     state: Mapped[MessageState] = mapped_column(enumeration(MessageState, "state"), default=MessageState.QUEUED)
     traceparent: Mapped[str | None]
-    """The trace context of what has queued the message; None if that was not traced."""
+    """The trace context of the work that queued the message; None if that work was not traced."""
     queued_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
     refused_at: Mapped[datetime | None]
@@ -113,10 +113,10 @@ class Message(BulkQueueRow, Base):
         return f"<{self.key}@{domain}>"
 
     def give_back(self) -> None:
-        """End a worker's claim on the message, because the worker did not try to send it.
+        """End a worker's claim on the message without an attempt to send it.
 
-        The message is due again at the time at which it was queued, so any worker may claim it, before messages queued
-        later.
+        The message is due again from the time at which it was queued. So any worker may claim it, before messages that
+        were queued later.
         """
         self.make_due(self.queued_at)
 
@@ -219,8 +219,8 @@ def still_queued(session: Session, ids: Sequence[int]) -> list[Message]:
 def mark_sent(session: Session, ids: Sequence[int], now: datetime) -> set[int]:
     """Mark messages as sent (handed over to mail server or printer), and take them out of the work queue.
 
-    Return the ids of the messages that were marked. Messages that are sent or refused already, and those that another
-    transaction has locked, are left as they are; messages that any worker has claimed are marked all the same.
+    Return the ids of the messages that were marked. Messages that are already sent or refused, or that another
+    transaction has locked, are left as they are. It does not matter whether a worker has claimed a message.
     """
     return set(session.scalars(_MARK_SENT, {"ids": ids, "now": now}))
 

@@ -30,9 +30,9 @@ _WHOLE = (
 def lock_claimed(session: Session, ids: Sequence[uuid.UUID], lease: uuid.UUID) -> list[Request]:
     """Lock the requests with these ids that this worker still claims, and their accounts; return these requests.
 
-    `lease` identifies the worker's claim. Never waits for a lock: a request is left out if another transaction has
-    locked it or one of its accounts, so that one locked row delays only its own request. The account to which a request
-    about contracts has to be handed over (`models.requests.contract_requests.hand_over`) is one of them.
+    `lease` is the id of the worker's claim. Never waits for a lock: a request is left out if another transaction has
+    locked it or one of its accounts, so that one locked row delays only its own request. The accounts of a request
+    about contracts include the one that `models.requests.contract_requests.hand_over` has to give it to.
     """
     ours = sa.select(Request).where(Request.id.in_(ids), Request.lease == lease)
     locked = session.scalars(ours.order_by(Request.id).with_for_update(skip_locked=True).options(*_WHOLE)).all()
@@ -72,8 +72,8 @@ def _accounts_needed(session: Session, requests: Sequence[Request]) -> dict[Requ
     """Return, for each request, the ids of the accounts that it may change, and of those that its row names (`_named`).
 
     The caller must lock all of them before anything is written: with one statement for the batch, in the same order as
-    every other worker. Otherwise two batches could deadlock, because inserting a row that refers to an account takes a
-    shared lock on it, and both would then wait for the full lock.
+    every other worker. Otherwise two batches could deadlock. Inserting a row that refers to an account takes a shared
+    lock on it, and both batches would then wait for the full lock.
     """
     named = [request.customer_number for request in requests if request.account_id is None]
     ids = ids_by_customer_number(session, named)

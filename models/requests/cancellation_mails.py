@@ -1,4 +1,4 @@
-"""The mails about a cancellation: when it is requested, when it is withdrawn, and when it has ended the account."""
+"""The mails about a cancellation: when it is requested, when it is withdrawn, and when it has closed the account."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from models.requests.requests import Request
 def tell_of_cancellation(session: Session, request: Request, template: str, now: datetime) -> None:
     """Queue the mail `template` about a cancellation, with the date of its request and the last day of the contracts.
 
-    It goes to the user who requested the cancellation, if they still belong to the company, and to each administrator
-    of the account and of its present main account. Call this before the account is detached and closed.
+    The recipients are the user who requested the cancellation, if they still belong to the company, and each
+    administrator of the account and of its present main account. Call this before the account is detached and closed.
     """
     assert request.account_id is not None
     account = session.get_one(Account, request.account_id)

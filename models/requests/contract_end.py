@@ -15,8 +15,8 @@ from models.states import ENDED, Kind
 def ensure_no_later_change(request: Request) -> None:
     """Raise `LaterChangePlanned` if another change of the same trunk is planned for a later day than `request`.
 
-    The price of a later change was agreed on the basis of this one, so that the later one has to be cancelled first.
-    Does nothing if `request` is not a change of a contract.
+    The price of the later change was agreed on the basis of this one, so the later one has to be cancelled first. Does
+    nothing if `request` is not a change of a contract.
     """
     session = object_session(request)
     if request.kind is not Kind.CHANGE or session is None:
@@ -35,10 +35,7 @@ def ensure_no_later_change(request: Request) -> None:
 
 
 def running_cancellation(session: Session, account_id: int) -> Request | None:
-    """Return the account's cancellation, a request that has not ended yet; None if there is none.
-
-    An account has at most one.
-    """
+    """Return the account's cancellation that has not ended yet; None if there is none. An account has at most one."""
     return session.scalar(
         sa.select(Request).where(
             Request.account_id == account_id, Request.kind == Kind.CANCEL, Request.status.not_in(ENDED)
@@ -58,7 +55,7 @@ def last_day_of(cancellation: Request) -> date:
 
 
 def ensure_before_end(session: Session, account_id: int, day: date) -> None:
-    """Raise `InvalidField` for `effective_on` if the account's contracts have ended by `day` because of a cancellation.
+    """Raise `InvalidField` for the field `effective_on` if a cancellation ends the account's contracts before `day`.
 
     `day` is a day in Berlin. Does nothing if no cancellation is planned.
     """

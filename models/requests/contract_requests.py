@@ -1,7 +1,7 @@
-"""To whom requests about the contracts of an account belong: to the main account that the account has at that time.
+"""The owner of requests about the contracts of an account: the main account that the account has at the time.
 
-Changes, more numbers and cancellations wait for days or for the carrier. An account may be linked, switched or detached
-meanwhile; then what happens to the request is no affair of the main account under which it was asked for.
+Changes, requests for more numbers, and cancellations wait for days or for the carrier. Meanwhile the account may be
+linked, switched or detached. The request then no longer concerns the main account that it was made under.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from models.states import ENDED, OF_CONTRACTS, AccountState
 
 
 def owner_of_contracts(account: Account) -> int:
-    """Return the id of the account to which requests about the account's contracts belong: its main account, or itself.
+    """Return the id of the account to which requests about the account's contracts belong.
 
-    Itself if it has no main account.
+    It is the main account, or the account itself if it has no main account.
     """
     return account.main_id if account.main_id is not None else account.id
 
 
 def hand_over_requests(session: Session, account: Account) -> None:
-    """Give the running requests about the account's contracts to the main account that it has now, or to itself.
+    """Give the running requests about the account's contracts to its present main account, or to itself if it has none.
 
     Called when the account, which is locked, was attached, switched or detached. A request that another transaction has
-    locked is left out, and is handed over by the job `requests` (`left_behind`), or by a worker that comes to it first.
+    locked is left out. The job `requests` (`left_behind`), or the next worker that processes the request, hands it over
+    later.
     """
     running = Request.kind.in_(OF_CONTRACTS), Request.status.not_in(ENDED)
     query = sa.select(Request).where(Request.account_id == account.id, *running).order_by(Request.id)
@@ -35,10 +36,10 @@ def hand_over_requests(session: Session, account: Account) -> None:
 
 
 def hand_over(session: Session, request: Request) -> None:
-    """Give a request about the contracts of an account to the main account that the account has now, or to itself.
+    """Give a request about an account's contracts to the account's present main account, or to itself if it has none.
 
-    Request, account and the new owner (`present_owner`) are locked, the owner at least against being deleted. A request
-    that belongs to nobody else stays where it is.
+    The caller must have locked the request, its account, and the new owner (`present_owner`), the owner at least
+    against being deleted. Does nothing if the request already belongs to its owner.
     """
     owner = present_owner(request)
     if owner is not None and request.main_id != owner:
@@ -48,8 +49,8 @@ def hand_over(session: Session, request: Request) -> None:
 def present_owner(request: Request) -> int | None:
     """Return the id of the account to which a request about the contracts of an account has to belong now.
 
-    None if it stays where it is: a request of another kind, and one of an account that a cancellation has closed, which
-    belongs to the main account that the account had until then.
+    None if the request stays where it is. That is so for every other kind of request. It is also so if a cancellation
+    has closed the account: the request then stays with the main account that the account had until then.
     """
     account = request.account
     if request.kind not in OF_CONTRACTS or account is None or account.state is AccountState.CLOSED:
@@ -58,7 +59,11 @@ def present_owner(request: Request) -> int | None:
 
 
 def left_behind() -> sa.Select[Request]:
-    """Return a query for the running requests about contracts that belong to another account than they have to."""
+    """Return a query for the running requests about contracts that do not belong to their account's present owner.
+
+    The present owner is the account's main account, or the account itself if it has none. Requests of closed accounts
+    are left out.
+    """
     return (
         sa.select(Request)
         .join(Account, Account.id == Request.account_id)

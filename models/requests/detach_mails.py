@@ -1,4 +1,4 @@
-"""The mails to both accounts about a detachment that is planned for a day, and about one that was withdrawn."""
+"""The mails about a planned detachment, when it is planned and when it is withdrawn, to the people of both accounts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from models.states import Kind
 def tell_of_plan(session: Session, request: Request, template: str, now: datetime, name: str = "") -> None:
     """Queue the mail `template` about a planned detachment to the administrators of both accounts and to the requester.
 
-    Each person gets one mail. The mail gives `name` as the person who planned the detachment; "" names nobody.
+    Each person gets one mail. `name` is the person named in the mail as the one who planned the detachment; empty to
+    name nobody.
     """
     assert request.account_id is not None and request.effective_on is not None
     account, main = (session.get_one(Account, id) for id in (request.account_id, request.main_id))
@@ -39,7 +40,7 @@ def tell_of_plan(session: Session, request: Request, template: str, now: datetim
 
 
 def tell_of_withdrawal(request: Request, now: datetime) -> None:
-    """Queue the mails that a planned detachment was cancelled; do nothing if `request` is of another kind."""
+    """Queue the mails that a planned detachment was withdrawn; do nothing if `request` is no detach request."""
     session = object_session(request)
     if session is not None and request.kind is Kind.DETACH:
         tell_of_plan(session, request, "detach_taken_back", now)

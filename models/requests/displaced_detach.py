@@ -1,6 +1,6 @@
-"""Restores a planned detachment that was replaced by an earlier one, if the earlier one did not take place.
+"""Restoring of a planned detachment that an earlier one replaced, if the earlier one did not take place.
 
-A sub-account and its main account may each plan to end their link. Only the earlier request runs.
+A sub-account and its main account may each plan to end their link. Only the request with the earlier day runs.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from models.states import AccountState, Kind, Status
 
 
 def restore_displaced(request: Request, now: datetime) -> Request | None:
-    """Create a replaced detach request again, because `request`, which had replaced it, has ended without success.
+    """Create a new request in place of the detach request that `request` had replaced; return the new request.
 
-    Both are requests to detach one sub-account: one was made by the main account, the other by the sub-account. The new
-    request keeps requester and day of the replaced one, and the administrators of both accounts are told by mail. If
-    the day has come already, the detachment is requested for now, without mails. Returns the new request. Returns None,
-    and does nothing, if `request` was completed or had replaced none, or if the account has left its main account or
-    was closed.
+    Called when `request` has ended without success. Both are requests to detach one sub-account: one was made by the
+    main account, the other by the sub-account. The new request has the requester and the day of the replaced one, and
+    mails tell the administrators of both accounts. If the day has come already, the new request detaches at once,
+    without mails.
+
+    Returns None, and does nothing, if `request` was completed or had replaced none, or if the account has left its main
+    account or was closed.
     """
     session = object_session(request)
     if session is None or request.displaced_id is None or request.status is Status.COMPLETED:

@@ -1,4 +1,4 @@
-"""The day from which a request takes effect: checking a requested day, and listing requests that wait for theirs."""
+"""The day on which a request takes effect: checking a typed day, and listing the requests that wait for their day."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from models.requests.requests import Request
 from models.states import ENDED
 
 LONGEST_AHEAD = timedelta(days=366)
-"""How long before its day a request can be made."""
+"""How long before its effective day a request can be made."""
 
 
 def day_to_wait_for(typed: date | None, now: datetime) -> date | None:

@@ -68,10 +68,10 @@ class IdempotencyKey(Base):
 
 
 def known_key(session: Session, account_id: int, user_id: int, keys: Sequence[str]) -> str:
-    """Return which of these idempotency keys the user has used for the account before; the first one if none.
+    """Return the key in `keys` that the user has already used for the account; `keys[0]` if they have used none.
 
     All keys stand for the same call: each is derived from the call's content with another value of `SECRET_KEY`, the
-    newest first. So a repeated call is recognised even after the secret was replaced.
+    newest value first. So a repeated call is recognised even after the secret was replaced.
     """
     used = sa.select(IdempotencyKey.key).where(
         IdempotencyKey.account_id == account_id, IdempotencyKey.user_id == user_id, IdempotencyKey.key.in_(keys)
@@ -88,7 +88,7 @@ def reserve_key(
     now: datetime,
     lock: str | None = None,
 ) -> IdempotencyKey:
-    """Insert and lock the row of the idempotency key `key`, or lock the one that exists; return the row.
+    """Insert and lock the row of the idempotency key `key`, or lock the existing row; return the row.
 
     A new row has no answer yet; an existing one has that of the first call. A second call with the same key waits until
     the first call's transaction has ended. `fingerprints` are digests of the call's body, one for each secret of the

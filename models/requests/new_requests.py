@@ -23,8 +23,8 @@ def create_account_request(
     """Insert a person's request of this kind about an account, and schedule its first step; return the request.
 
     The request belongs to the account's main account, or to the account itself if it has none. `details` are values of
-    further columns for this kind, such as `effective_on`. The first step runs on that day, or now if there is none or
-    if the request is for numbers. The caller adds the first timeline entry.
+    further columns, such as `effective_on`. The first step is scheduled for that day, or for now if there is no day or
+    the request is for numbers. The caller adds the first timeline entry.
     """
     request = Request(
         kind=kind,
@@ -40,10 +40,11 @@ def create_account_request(
 
 
 def create_request(session: Session, request: Request, now: datetime) -> Request:
-    """Insert a new request, so that it has its id and times, and schedule its first step; return the request.
+    """Insert a new request with its times, and schedule its first step; return the request, which then has its id.
 
-    The step runs on the day `effective_on` of the request, or now if there is none. The first step of a request for
-    numbers always runs now, because it reserves them. Flushes the session. The caller adds the first timeline entry.
+    The first step is scheduled for the day `effective_on` of the request, or for now if there is none. The first step
+    of a request for numbers always runs now, because it reserves the numbers. Flushes the session. The caller adds the
+    first timeline entry.
     """
     request.created_at = request.updated_at = now
     request.traceparent = current_traceparent()

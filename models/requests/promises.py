@@ -13,7 +13,7 @@ HOLDS: Mapping[Reason, timedelta] = {
     Reason.NO_NUMBERS_AVAILABLE: timedelta(days=5),
     Reason.GATEWAY_UNAVAILABLE: timedelta(days=1),
 }
-"""How long requests are held at most for these reasons, as customers are told; for others it is `LONGEST_HOLD`."""
+"""The longest time for which a request is held, as customers are told, by reason; `LONGEST_HOLD` for other reasons."""
 
 
 def promised_until(reason: Reason, now: datetime) -> datetime:

@@ -11,7 +11,7 @@ from models.states import OF_CONTRACTS, Kind
 
 
 def concerns(session: Session, principal: Principal, request: Request) -> bool:
-    """Return whether the person may see the request, because they may view the main account that made it.
+    """Return whether the person may see the request: they may view the main account that made it.
 
     For a detach request, or a request about contracts, the right to view the account concerned is enough, too.
     """

@@ -1,6 +1,6 @@
-"""Requests of accounts: orders, links, switches, detach requests, changes of contracts, more numbers, cancellations.
+"""The table of requests: orders, links, switches, detach requests, changes of contracts, more numbers, cancellations.
 
-A request's row says which step runs next, and when (`models.db.work_queue`).
+A request's row says which processing step runs next, and when (`models.db.work_queue`).
 """
 
 from __future__ import annotations
@@ -80,45 +80,56 @@ class Request(BulkQueueRow, Base):
     countries: Mapped[list[str] | None] = mapped_column(postgresql.ARRAY(sa.Text))
     """The destinations that an ordered trunk may call (`SipTrunk.countries`); None if the order does not choose."""
     price_lines: Mapped[list[dict[str, Any]] | None] = mapped_column(postgresql.JSONB)
-    """The products of an order at the prices agreed, as `PriceLine`; None in rows older than this column.
+    """The ordered products at the agreed prices, as JSON of `PriceLine`; None in rows older than this column.
 
-    For a change the products of the contract afterwards, with the one-off prices that are due for the change.
+    In a change, the products of the contract after the change, with the one-off prices that are due for the change.
     """
 
     contract_terms: Mapped[dict[str, Any] | None] = mapped_column(postgresql.JSONB(none_as_null=True))
-    """The terms of an ordered contract, as `ContractTerms`; None for other kinds, and in rows older than this."""
+    """The terms of an ordered contract, as JSON of `ContractTerms`.
+
+    None for other kinds of requests, and in rows older than this column.
+    """
 
     changed_trunk_id: Mapped[int | None] = mapped_column(
         # The trunks name their orders: of two tables that name each other, one is made before its reference.
         sa.ForeignKey("sip_trunks.id", use_alter=True)
     )
-    """The trunk that a change is about, or that gets numbers; None for other kinds."""
+    """The id of the trunk that a request changes, or to which it adds numbers; None for other kinds of requests."""
     reserved_block_id: Mapped[int | None] = mapped_column(sa.ForeignKey("number_blocks.id", use_alter=True))
-    """The number block that a request for numbers has reserved, or has added; None until then, and for other kinds."""
-    need_until: Mapped[datetime | None]
-    """The end of the time in which a certificate of need can be handed in; None before it was asked for."""
-    effective_on: Mapped[date | None]
-    """The day in Berlin with whose start a change or a detachment takes effect; None if it does at once.
+    """The id of the number block that a request for numbers has reserved or added.
 
-    Of a cancellation the first day without a contract, which ends with the day before.
+    None until it has reserved one, and for other kinds of requests.
+    """
+    need_until: Mapped[datetime | None]
+    """The deadline for handing in a certificate of need; None until a certificate was demanded."""
+    effective_on: Mapped[date | None]
+    """The day in Berlin with whose start a change or a detachment takes effect; None if it takes effect at once.
+
+    For a cancellation, the first day without a contract: the contracts end with the day before.
     """
     by_sub_account: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
-    """Whether people of the sub-account have asked for its detachment, and not people of its main account."""
+    """Whether a person of the sub-account, rather than of the main account, has requested the detachment."""
     displaced_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("requests.id"))
-    """The detachment of the other side that gave way to this one, and comes back if this one comes to nothing."""
-    costs_from: Mapped[date | None]
-    """The first day of which `main` still sees the costs of the account that a cancellation has closed.
+    """The id of the other account's planned detach request that this detach request has replaced.
 
-    None until then, and if the account had no main account.
+    It is created again if this request ends without success (`models.requests.displaced_detach`).
+    """
+    costs_from: Mapped[date | None]
+    """For a cancellation that has closed a sub-account, the first day whose costs the account in `main` can still see.
+
+    None until the account is closed, and if it had no main account.
     """
     replaced_channels: Mapped[int | None]
-    """The channels before a change, as known when it was asked for."""
+    """The number of channels of the trunk when the change was requested."""
     replaced_lines: Mapped[list[dict[str, Any]] | None] = mapped_column(postgresql.JSONB(none_as_null=True))
-    """The products before a change, or before numbers are added, or that a cancellation ends, as known when it was
-    asked for; no one-off prices."""
+    """The products of the contract when the request was made, as JSON of `PriceLine` without one-off prices.
+
+    Set for a change, for more numbers, and for a cancellation.
+    """
 
     local_user_name: Mapped[str | None]
-    """The person who is invited to an ordered account when it is active; None if the order names nobody."""
+    """The name of the person who is invited to an ordered account once it is active; None if the order names nobody."""
     local_user_email: Mapped[str | None]
 
     asked_proof: Mapped[ProofMethod | None] = mapped_column(enumeration(ProofMethod, "asked_proof"))
@@ -127,12 +138,13 @@ class Request(BulkQueueRow, Base):
     waiting_until: Mapped[datetime | None]
 
     traceparent: Mapped[str | None]
-    """The trace context of what has made the request, to which its steps belong; None if that was not traced.
+    """The trace context of the work that made the request; its steps belong to the same trace. None if not traced.
 
-    Of a row of a bulk that of placing it, until the request's first step begins a trace of its own.
+    For a row of a bulk file, it is that of the task that placed the row, until the request's first step begins a new
+    trace.
     """
     office_told: Mapped[str | None]
-    """The reason of which the back office was told when the request was held or had failed; None if it never was."""
+    """The reason for which the back office was last told that the request is held or has failed; None if never told."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
@@ -272,7 +284,7 @@ class Request(BulkQueueRow, Base):
         return first_moment(self.effective_on) if self.effective_on is not None else self.created_at
 
     def is_scheduled(self, now: datetime) -> bool:
-        """Return whether the request waits for its effective day, not for a person or the carrier."""
+        """Return whether the request waits for its effective day, and not for a person or the carrier."""
         waits = self.effective_on is not None and self.status in (Status.ACKNOWLEDGED, Status.IN_PROGRESS)
         return waits and now < self.effective_at
 
@@ -289,7 +301,7 @@ class Request(BulkQueueRow, Base):
     def go_on(self, step: StepName, now: datetime) -> None:
         """Finish the current step: set `step` as the next one, and the status to `in_progress`.
 
-        The count of failed attempts becomes 0. The worker keeps its claim on the request.
+        The number of failed attempts becomes 0. The worker keeps its claim on the request.
         """
         self._proceed(now)
         self.step = step
@@ -299,8 +311,8 @@ class Request(BulkQueueRow, Base):
     def postpone(self, at: datetime, now: datetime) -> None:
         """Schedule the current step to run again at the time `at`, for example on the request's effective day.
 
-        A pending or held request becomes `in_progress`; any other status stays. This does not count as a failed
-        attempt. Ends the worker's claim.
+        A pending or held request becomes `in_progress`; any other status stays. The number of failed attempts stays.
+        Ends the worker's claim.
         """
         if self.status in (Status.PENDING, Status.HELD):
             self._proceed(now)
@@ -336,8 +348,8 @@ class Request(BulkQueueRow, Base):
         """Set the status to `held`: the carrier has to act because of `reason`. The step runs again at `again_at`.
 
         If `again_at` is None, the step runs again only after a retry, for example by the back office. Unless the
-        request was held for this reason already, a timeline entry is added, and `waiting_until` becomes the day by
-        which the carrier promises to act. Ends the worker's claim.
+        request was already held for this reason, a timeline entry is added, and `waiting_until` becomes the end of the
+        day by which the carrier promises to act. Ends the worker's claim.
         """
         if (self.status, self.reason) != (Status.HELD, reason):
             self._proceed(now)
@@ -369,7 +381,7 @@ class Request(BulkQueueRow, Base):
         self.note(now, "failed", reason=reason)
 
     def is_looked_at(self, now: datetime) -> bool:
-        """Return whether a worker is checking, or will check at once, if the pending or held request can continue.
+        """Return whether a worker is checking, or will check at once, whether the pending or held request can continue.
 
         So it is True from the arrival of an answer until the step has run again. Always False for a request that is
         held because an external system does not answer, since its step is repeated all the time.

@@ -1,4 +1,4 @@
-"""The number block that a request for numbers reserves until its effective day, and frees if it is not completed."""
+"""The number block that a request for numbers reserves until its effective day; it is freed if the request fails."""
 
 from __future__ import annotations
 

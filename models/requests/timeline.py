@@ -1,4 +1,4 @@
-"""The timeline of a request: what happened, in the order in which it happened."""
+"""The table of a request's timeline: the events of the request in the order in which they happened."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from models.db.base import Base
 class TimelineEntry(Base):
     """One event of a request: `code` names it, `facts` are the values for its sentence (`tasks.wording.timeline`).
 
-    Lock the request before adding an entry. A transaction may read the time and then wait for that lock; the database
-    raises an earlier time to that of the entry before, so that times never run backwards.
+    Lock the request before adding an entry. A transaction may read the time and then wait for that lock. The database
+    therefore raises a time that is earlier than the previous entry's to that time, so that times never run backwards.
     """
 
     __tablename__ = "timeline_entries"
