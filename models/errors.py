@@ -82,7 +82,7 @@ class TrunkClosed(DomainError):
 
 
 class SuspendedByCarrier(DomainError):
-    """Raised when a customer resumes a trunk that only the carrier has suspended: only the carrier can resume it."""
+    """Raised when a customer resumes a trunk that only the carrier has suspended, which only the carrier can resume."""
 
 
 class StillOnOrder(DomainError):

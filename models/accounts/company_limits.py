@@ -64,7 +64,7 @@ USUAL_LIMITS = Limits()
 
 
 class OwnLimits(Base):
-    """The limits that the carrier has given to one company, by its account; null where the usual limit holds."""
+    """The limits that the carrier has set for one company, whose account is `account_id`; null: the usual limit."""
 
     __tablename__ = "own_limits"
 

@@ -96,9 +96,9 @@ class ContractHolder(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition for rows to delete: the account is closed, its contracts ended before last year.
+        """Return an SQL condition for rows that may be deleted: closed accounts whose contracts ended before last year.
 
-        So a holder is kept to the end of the calendar year (in Berlin) after the one in which the last contract ended.
+        So a holder is kept to the end of the calendar year (in Berlin) after the year in which the last contract ended.
         """
         closed = sa.exists().where(Account.id == cls.account_id, Account.state == AccountState.CLOSED)
         runs = sa.or_(Contract.ended_at.is_(None), Contract.ended_at >= start_of_last_year(now))
@@ -192,7 +192,7 @@ def _known_holders(session: Session) -> dict[int, ContractHolder | None]:
 
 
 def _holding_account(account: Account) -> int:
-    """Return the id of the account under which the account's contract holder is saved."""
+    """Return the id under which the account's contract holder is saved: the account's own or its main account's."""
     return account.id if has_own_holder(account) else account.main_id or account.id
 
 

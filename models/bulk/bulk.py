@@ -1,9 +1,8 @@
-"""Bulks: a bulk is one uploaded file with hundreds of orders or link requests.
+"""Bulks: a bulk is one uploaded file with up to 10,000 orders or link requests.
 
 A row keeps its cells as typed, and the errors found in them; people can correct the cells until the bulk is sent. Sent
 bulks are a work queue (`models.db.work_queue`): a worker turns a bulk's rows into requests, some at a time. The
 transaction that creates a request also records it in the row, so each row is ordered once, even if the worker dies.
-
 Equal content is ordered only once for a main account, even from different files (`key`), unless the first order was
 rejected or cancelled.
 """
@@ -42,7 +41,7 @@ from models.values import Locale
 MOST_ROWS = 10_000
 """Maximum number of rows in one file."""
 ACTIONS: Mapping[Kind, Action] = {Kind.ORDER: Action.ORDER, Kind.LINK: Action.LINK}
-"""The right that a bulk file needs in its main account, by the kind of its requests."""
+"""The right in the main account that a person needs for a bulk file, by the kind of its requests."""
 
 
 class RowFate(StrEnum):
@@ -56,8 +55,8 @@ class RowFate(StrEnum):
 class RowChoice(StrEnum):
     """A person's choice for a row before the bulk file is sent: leave it out, or order it although its location exists.
 
-    A location exists if a sub-account or an earlier row has its name and address. The column is null if nothing was
-    chosen.
+    A location exists if a sub-account or an earlier row has its name and address. The row's `choice` is null if nothing
+    was chosen.
     """
 
     LEAVE_OUT = "leave_out"
@@ -87,13 +86,16 @@ class Bulk(QueueRow, Base):
     created_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
     price_lines: Mapped[list[dict[str, Any]] | None] = mapped_column(postgresql.JSONB)
-    """The prices at which the bulk was sent, as `PriceLine`; None before it is sent, for links, and in older rows."""
+    """The prices agreed when the bulk was sent, as JSON of `PriceLine`.
+
+    None before it is sent, for links, and in older rows.
+    """
     traceparent: Mapped[str | None]
-    """The trace context of the page on which the bulk was sent; None if that was not traced."""
+    """The trace context of the page request that sent the bulk; None if it was not traced."""
     waits_for: Mapped[Limit | None] = mapped_column(enumeration(Limit, "waits_for"))
-    """The limit of the company that keeps the next rows from being ordered; None if none does."""
+    """The limit of the company because of which the next rows cannot be ordered now; None if there is none."""
     office_told_at: Mapped[datetime | None]
-    """When the back office was told that rows wait for a limit; None if it was not."""
+    """The time at which the back office was told that rows wait for a limit; None if it was not told."""
     placed_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
 
@@ -134,7 +136,7 @@ class Bulk(QueueRow, Base):
     def send(self, now: datetime, prices: Iterable[PriceLine] = ()) -> None:
         """Put the bulk file into the work queue now, so that a worker turns its rows into requests.
 
-        Orders get the agreed `prices`; without them the price list holds. Safe to run twice: a second call changes
+        Orders get the agreed `prices`; without them the price list applies. Safe to run twice: a second call changes
         nothing, not even the prices.
         """
         if self.sent_at is None:
@@ -162,9 +164,9 @@ class BulkRow(Base):
     """A line of the file: `cells` as typed, by column; either `errors` by column, or `draft`, the request to create.
 
     A link code is stored encrypted. `key` is a hash of an order's content, by which a repeated order is found; for a
-    link request it is unique to the row. `choice` is what a person chose before the bulk was sent. `fate` is the result
-    after that: the created request has the id `request_id`; for a refused row `refusal` is the code of the reason, and
-    `about` the customer number or line number that the reason mentions.
+    link request it is unique to the row. `choice` is what a person chose before the bulk was sent. `fate` is the row's
+    result after the bulk was sent. `request_id` is then the id of the created request. For a refused row, `refusal` is
+    the code of the reason, and `about` the customer number or line number that the reason mentions.
     """
 
     __tablename__ = "bulk_rows"
@@ -195,7 +197,7 @@ class BulkRow(Base):
     )
 
     def forget_code(self) -> None:
-        """Delete the link code in the row's cells and draft: it is a secret that is needed no longer."""
+        """Delete the link code from the row's cells and draft, because this secret is no longer needed."""
         if self.cells.get("code"):
             self.cells = {**self.cells, "code": ""}
         if self.draft is not None and self.draft.get("code"):
@@ -223,9 +225,9 @@ def bulks_of(session: Session, main: Account, most: int = 50) -> list[Bulk]:
 
 
 def waiting_bulks(session: Session, main_id: int) -> list[Bulk]:
-    """Lock and return the bulk files of a main account whose next rows wait for a limit of the company.
+    """Lock and return the bulk files of a main account that wait because of a limit of the company.
 
-    Those that a worker has claimed or another transaction has locked are left out.
+    Bulk files that a worker has claimed or another transaction has locked are left out.
     """
     query = sa.select(Bulk).where(Bulk.main_id == main_id, Bulk.waits_for.is_not(None), Bulk.lease.is_(None))
     return list(session.scalars(query.order_by(Bulk.id).with_for_update(skip_locked=True)))
@@ -242,8 +244,8 @@ def rows_of(
 ) -> list[BulkRow]:
     """Return up to `most` rows of a bulk file in the file's order, beginning after the line number `after`.
 
-    `lines` restricts the result to rows with these line numbers (None: all), `wrong` to rows with errors that nobody
-    has left out. Line numbers are those of the uploaded file.
+    `lines` restricts the result to rows with these line numbers (None: all). `wrong` restricts it to rows that have
+    errors and were not left out by a person. Line numbers are those of the uploaded file.
     """
     query = sa.select(BulkRow).where(BulkRow.bulk_id == bulk.id, BulkRow.line > after)
     if lines is not None:
@@ -266,7 +268,7 @@ def open_rows(session: Session, bulk: Bulk, most: int) -> list[BulkRow]:
 
 
 def placed_before(session: Session, rows: Sequence[BulkRow]) -> set[bytes]:
-    """Return those keys of `rows` for which the main account already has a request, from this file or another.
+    """Return the keys of those `rows` whose content the main account has already requested, from this or another file.
 
     A row's key is a hash of its content. Requests that were rejected or cancelled do not count, so that equal content
     can be requested again: this function first changes the keys of the rows from which such requests came.

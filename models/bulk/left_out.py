@@ -1,4 +1,4 @@
-"""Rows of a bulk file that are not ordered, because a person leaves them out or their location exists already.
+"""Rows of a bulk file that are not ordered, because a person leaves them out or because their location exists.
 
 A location exists if a sub-account or an earlier row of the file has the row's name and address.
 """
@@ -20,7 +20,7 @@ from models.states import Kind
 
 BY_PERSON, SAME_ACCOUNT, SAME_LINE = "left_out", "same_account", "same_line"
 LEFT_OUT = (BY_PERSON, SAME_ACCOUNT, SAME_LINE)
-"""The codes in `BulkRow.refusal` of rows that were left out before the bulk was sent."""
+"""The values of `BulkRow.refusal` for rows that were left out before the bulk was sent."""
 
 IS_LEFT_OUT = BulkRow.choice.is_not_distinct_from(RowChoice.LEAVE_OUT)
 """An SQL condition: a person has left the row out."""
@@ -30,11 +30,11 @@ _placed = aliased(BulkRow)
 
 @dataclass(frozen=True, slots=True)
 class RowNote:
-    """Why a row of a bulk file is not ordered, or what a person decided about it; other fields are None or False.
+    """Why a row of a bulk file is not ordered, or what a person decided about it; all other fields are None or False.
 
-    `before`: the earlier file in which its content was ordered. `repeats`: the line number of an equal earlier row.
-    `account`: the sub-account that has the row's name and address. `same_line`: the line number of an earlier row with
-    its name and address. `chosen`: a person has left the row out. `wanted`: a person wants the row to be ordered
+    `before`: the earlier file in which the row's content was ordered. `repeats`: the line number of an equal earlier
+    row. `account`: the sub-account that has the row's name and address. `same_line`: the line number of an earlier row
+    with its name and address. `chosen`: a person has left the row out. `wanted`: a person wants the row to be ordered
     although its name and address are those of `account` or of the row `same_line`.
     """
 
@@ -57,7 +57,7 @@ class RowNote:
 
     @property
     def can_be_chosen(self) -> bool:
-        """Return whether a person may decide about the row: not if it repeats an order of an earlier file or row."""
+        """Return whether a person may decide about the row: False if it repeats an order of an earlier file or row."""
         return self.before is None and self.repeats is None
 
 
@@ -103,10 +103,10 @@ def lines_not_ordered(notes: Mapping[int, RowNote]) -> set[int]:
 def choose_rows(session: Session, bulk: Bulk, listed: Collection[int], left_out: Collection[int]) -> None:
     """Save which rows of the bulk file a person leaves out: the rows of the form whose line numbers are in `left_out`.
 
-    `listed` are the line numbers of the rows of the form; `left_out` may name further rows. A row whose name and
-    address a sub-account or an earlier row has is left out by default: if it is in `listed` and not in `left_out`, it
-    is saved that the person wants it ordered all the same. A row that repeats an order of an earlier file or an earlier
-    row cannot be chosen. The bulk must be locked and not sent. Flushes.
+    `listed` are the line numbers of the rows in the form; `left_out` may name further rows. A row whose name and
+    address a sub-account or an earlier row has is left out by default. If it is in `listed` and not in `left_out`, the
+    person's wish to order it all the same is saved. A row that repeats an order of an earlier file or an earlier row
+    cannot be chosen. The bulk must be locked and not sent. Flushes.
     """
     assert bulk.sent_at is None
     notes = notes_of(session, bulk)
@@ -164,7 +164,7 @@ def rows_left_out(
 
 
 def orders_repeated(session: Session, rows: Collection[BulkRow]) -> Mapping[bytes, tuple[int, Bulk]]:
-    """Return the orders that the repeated rows among `rows` repeat, by key: line number and bulk file of each.
+    """Return, by key, the earlier order that each repeated row among `rows` repeats: its line number and bulk file.
 
     The key is the hash of an order's content. The earlier order was placed for the same main account, perhaps from
     another file.
@@ -183,7 +183,7 @@ def orders_repeated(session: Session, rows: Collection[BulkRow]) -> Mapping[byte
 
 
 def _ordered_before(session: Session, bulk: Bulk) -> Mapping[bytes, Bulk]:
-    """Return the bulk files in which the content of rows of this bulk file was ordered before, by the rows' keys.
+    """Return, by key, the bulk files in which the content of rows of this bulk file was ordered before.
 
     A row's key is a hash of its content. Orders that were rejected or cancelled do not count.
     """

@@ -22,7 +22,7 @@ from models.proofs.order_placement import OrderDays, plan_orders
 
 
 def count_rows(session: Session, bulk: Bulk) -> tuple[int, int, int]:
-    """Return three numbers: all rows of the bulk file, the rows with errors, and the wrong cells of the latter.
+    """Return three numbers: of all rows of the bulk file, of the rows with errors, and of the cells with errors.
 
     A row that a person has left out counts in the first number only.
     """
@@ -37,9 +37,9 @@ def count_rows(session: Session, bulk: Bulk) -> tuple[int, int, int]:
 
 
 def outdated_rows(session: Session, bulk: Bulk, now: datetime) -> list[BulkRow]:
-    """Return the rows that were valid when they were checked but are not any more, in the order of the bulk file.
+    """Return the rows that were valid when they were checked but no longer are, in the order of the bulk file.
 
-    Such a row names a product that was withdrawn later, or an option that needs details now but needed none then.
+    Such a row names a product that was withdrawn later, or an option that now needs details and needed none then.
     """
     withdrawn = [product.key for product in withdrawn_products(session, now)]
     named = BulkRow.draft["option_keys"].has_any(sa.cast(withdrawn, postgresql.ARRAY(sa.Text)))
@@ -75,7 +75,7 @@ def days_of_orders(
 ) -> OrderDays:
     """Return how many of the bulk file's rows will be ordered on which day, by the company's limits as of today.
 
-    `but` are the line numbers of the rows that will not be ordered, `usual` the limits of companies that have none of
+    `but` are the line numbers of the rows that will not be ordered, `usual` the limits of companies without limits of
     their own. Reads at most one row more than the company may have open orders.
     """
     # After as many orders as can be open at a time nobody knows the day.
@@ -89,7 +89,7 @@ def days_of_orders(
 
 
 def content_of(session: Session, bulk: Bulk) -> bytes:
-    """Return a SHA-256 digest of all rows' drafts and of people's choices, which changes with any of them."""
+    """Return a SHA-256 digest of all rows' drafts and people's choices. It changes if any of them changes."""
     drafts = sa.select(BulkRow.line, sa.cast(BulkRow.draft, sa.Text), BulkRow.choice).where(BulkRow.bulk_id == bulk.id)
     digest = hashlib.sha256()
     for line, draft, choice in session.execute(drafts.order_by(BulkRow.line)):

@@ -1,4 +1,4 @@
-"""How far a sent bulk file is: how many of its rows have which result, and which rows need attention."""
+"""The progress of a sent bulk file: how many rows have which result, and which rows need attention."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from models.states import ENDED, Status
 class Progress:
     """The progress of a sent bulk file, as numbers of rows.
 
-    `rows` counts all rows, `open` those without a result yet, `repeated` those that repeat an order, and `refused`
-    those that were refused. `left_out` counts the rows that were left out before the bulk was sent; `refused` does not
-    include them. `by_status` maps each status to the number of requests of the bulk that have it.
+    `rows` is the number of all rows, `open` of those without a result yet, `repeated` of those that repeat an order,
+    and `refused` of those that were refused. `left_out` is the number of rows that were left out before the bulk was
+    sent; `refused` does not include them. `by_status` has the number of the bulk's requests with each status.
     """
 
     rows: int

@@ -1,4 +1,4 @@
-"""Uploaded files as bulks that are not sent yet: saving their checked rows, and saving corrections."""
+"""Saving of an uploaded file as a bulk that is not sent yet, with its checked rows, and saving of corrected rows."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from models.vault import Vault
 class CheckedRow:
     """A checked row of an uploaded file. It has either `errors` or `draft`, the request to create; the other is None.
 
-    `line` is its line number, `cells` the texts by column. `errors` maps each wrong column to `[code, allowed]`: the
-    broken rule, and the values that would be valid, or None.
+    `line` is its line number, `cells` the typed texts by column. `errors` maps each wrong column to `[code, allowed]`:
+    the code of the broken rule, and the values that would be valid, or None. `draft` is a JSON object.
     """
 
     line: int
@@ -64,8 +64,8 @@ def keep_file(
     """Save the uploaded file as a new bulk that is not sent yet, and return the bulk.
 
     `fingerprints` are digests of the content, made by `fingerprints_of`. If the main account has a bulk with one of
-    them, nothing is saved and that bulk is returned. `place` says where in the file the table was found, None if that
-    is not known. Raises `Forbidden` if the person may not create requests of this kind for the main account.
+    these digests, nothing is saved and that bulk is returned. `place` says where in the file the table was found, None
+    if that is not known. Raises `Forbidden` if the person may not create requests of this kind for the main account.
     """
     if not may(principal, ACTIONS[kind], main):
         raise Forbidden

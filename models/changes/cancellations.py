@@ -1,4 +1,4 @@
-"""Cancelling an account with all its contracts at the end of a day; until then the cancellation can be taken back.
+"""Cancellation of an account with all its contracts at the end of a day; until then it can be withdrawn.
 
 The request waits until the first day without a contract begins; then the account is closed. Before that nothing
 changes, and changes of the contract that take effect earlier are still made.
@@ -37,10 +37,9 @@ from models.values import Locale
 
 @dataclass(frozen=True, slots=True)
 class Cancellation:
-    """The consequences of a cancellation: `lines` are all products of the contracts that end, at their agreed prices.
+    """What a cancellation would end: `lines` are all products of the contracts, at their agreed prices.
 
-    `last_day` is the contracts' last day in Berlin, `earliest` and `latest` are the limits between which it can be
-    chosen.
+    `last_day` is the contracts' last day in Berlin; it must lie between `earliest` and `latest`.
     """
 
     earliest: date
@@ -50,7 +49,7 @@ class Cancellation:
 
     @property
     def costs(self) -> Costs:
-        """Return the monthly sum of the products that end."""
+        """Return the monthly cost of all products that end."""
         return costs_of(self.lines)
 
 
@@ -62,9 +61,10 @@ def submit_cancellation(
     If `last_day` is None, the contracts end as early as possible. Queues mails to the person and to the administrators
     of the account and of its main account, and records the request in the account's log. Locks the account.
 
-    Raises `Forbidden` if the account is not active or the person may not change its contracts, `AlreadyRequested` if it
-    is cancelled already, `CannotClose` while it acts as a main account (for example has sub-accounts),
-    `InvalidField` if the day is not possible, and `TooEarly` if the person has asked for it ten times within a day.
+    Raises `Forbidden` if the account is not active or the person may not change its contracts. Raises
+    `AlreadyRequested` if a cancellation is running, and `CannotClose` while the account acts as a main account (for
+    example has sub-accounts). Raises `InvalidField` if the day is not possible, and `TooEarly` if the person has
+    requested a cancellation of the account ten times within a day.
     """
     lock_active_account(session, account)
     quote = quote_cancellation(session, principal, account, last_day, now)
@@ -94,10 +94,12 @@ def quote_cancellation(
     """Return what a cancellation with the end of `last_day` would end, without saving anything.
 
     `last_day` is None for the earliest possible day. Raises `Forbidden` if the account is not active or the person may
-    not change its contracts, `AlreadyRequested` if it is cancelled already, and `CannotClose` while it acts as a main
-    account, for example has sub-accounts. Raises `InvalidField` if the day is before the earliest end, more than
-    `LONGEST_AHEAD` (366 days) after that, or before the day of a planned change; or if the person has access to the
-    account only through its main account, and the account is to be detached by then.
+    not change its contracts, `AlreadyRequested` if a cancellation is running, and `CannotClose` while the account acts
+    as a main account, for example has sub-accounts.
+
+    Raises `InvalidField` if the day is before the earliest end, more than `LONGEST_AHEAD` (366 days) after that, or
+    before the day of a planned change. Raises it also if the person has access to the account only through its main
+    account, and the account is to be detached by then.
     """
     if account.state is not AccountState.ACTIVE or not may(principal, Action.CHANGE_CONTRACT, account):
         raise Forbidden
@@ -121,9 +123,9 @@ def quote_cancellation(
 
 
 def earliest_end_of(session: Session, account: Account, now: datetime) -> date:
-    """Return the earliest day with which all running contracts of the account can end if they are cancelled at `now`.
+    """Return the earliest last day, in Berlin, of all running contracts of the account if they are cancelled at `now`.
 
-    It is today for an account without a contract.
+    For an account without a contract it is today.
     """
     today = berlin_day(now)
     return max((contract.earliest_end(today) for contract in running_contracts(session, account, now)), default=today)
@@ -141,10 +143,10 @@ def agreed_cancellation(cancellation: Request) -> tuple[PriceLine, ...]:
 
 
 def change_before(session: Session, cancellation: Request) -> Request | None:
-    """Return a change of the contracts that has to be made before they end by the cancellation; None if there is none.
+    """Return a change that must be made before the cancellation ends the contracts; None if there is none.
 
-    A request for more numbers counts as a change. A change that is held, or waits for a certificate of need, is left
-    out, as the end does not wait for it: it is rejected later.
+    A request for more numbers counts as a change. The end does not wait for a change that is held or waits for a
+    certificate of need, so these are left out; they are rejected later.
     """
     assert cancellation.account_id is not None
     waits = Request.status.not_in((*ENDED, Status.HELD, Status.PENDING)), Request.kind.in_(CONTRACT_CHANGES)
@@ -154,9 +156,9 @@ def change_before(session: Session, cancellation: Request) -> Request | None:
 
 
 def ensure_can_end(session: Session, cancellation: Request) -> Account:
-    """Return the account that a cancellation is to close.
+    """Return the account that a cancellation is to close, after checking that it can be closed.
 
-    Raises `RuleBroken` if the account is closed already, and `CannotClose` while it acts as a main account, for example
+    Raises `RuleBroken` if the account is already closed, and `CannotClose` while it acts as a main account, for example
     has sub-accounts.
     """
     assert cancellation.account_id is not None

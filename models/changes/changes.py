@@ -42,7 +42,7 @@ from models.telephony.trunks import SipTrunk, TrunkState
 from models.values import Locale
 
 MOST_PLANNED = 12
-"""The most changes of a trunk that can wait for their days."""
+"""The greatest number of planned changes of one trunk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def submit_change(
     *,
     shown: str | None = None,
 ) -> Request:
-    """Save a request to change the account's trunk `trunk_id`, record it in the log, and queue a receipt; return it.
+    """Save a request to change the trunk `trunk_id` of the account, log it, and queue a receipt; return the request.
 
     The prices of the day of the request are agreed. `shown` is the `Quote.shown_text` of the quote that the person saw
     on the page, None if there was no page. Locks the account.
@@ -114,16 +114,16 @@ def submit_change(
 def quote_change(
     session: Session, principal: Principal, account: Account, trunk_id: int, draft: ChangeDraft, now: datetime
 ) -> Quote:
-    """Return the terms of the account's trunk `trunk_id` before and after the change `draft`, without saving anything.
+    """Return the terms of the trunk `trunk_id` before and after the change `draft`, without saving anything.
 
     Changes that are planned for an earlier day count as made. Raises `Forbidden` if the account is not active or the
     person may not change its contracts, `NotFound` if the account has no open trunk with this id, and
     `AlreadyRequested` while a change of the trunk that takes effect at once is running.
 
-    Raises `InvalidField` if the product cannot be ordered, the channels are out of its range, or nothing would change;
-    if the day is over, more than 366 days away, not after the last planned change, or after the end of a cancelled
-    contract; if too many changes are planned; or if the person has access to the account only through its main account,
-    and the account is to be detached by that day.
+    Raises `InvalidField` if the product cannot be ordered, the channels are out of its range, or nothing would change.
+    Raises it if the day is over, more than 366 days away, not after the last planned change, or after the end of a
+    cancelled contract. Raises it if too many changes are planned, or if the person has access to the account only
+    through its main account and the account is to be detached by that day.
     """
     if account.state is not AccountState.ACTIVE:
         raise Forbidden
@@ -175,7 +175,7 @@ def planned_changes(session: Session, trunk_id: int) -> Sequence[Request]:
 
 
 def earlier_change(session: Session, change: Request) -> Request | None:
-    """Return the first change of the same trunk that is still to be made before `change`; None if there is none."""
+    """Return the first change of the same trunk that must be made before `change`; None if there is none."""
     assert change.changed_trunk_id is not None
     first = planned_changes(session, change.changed_trunk_id)[0]
     return first if first.effective_at < change.effective_at else None
@@ -198,10 +198,10 @@ def ensure_changeable(session: Session, change: Request) -> SipTrunk:
 def make_change(session: Session, change: Request, now: datetime) -> None:
     """Carry out a change: set the trunk's channels, replace the contract's tariff, and schedule a registrar update.
 
-    The contract's old line ends, and its new line begins, at the moment that was agreed, even if this is called later.
-    The terms before and after the change are saved in the request again, since other lines may have ended in the
-    meantime. A second call changes neither trunk nor contract. Locks the trunk. Raises `RuleBroken` if the account is
-    not active or the trunk is closed.
+    The contract item of the old tariff ends, and that of the new one begins, at the agreed moment, even if this is
+    called later. The terms before and after the change are saved in the request again, since other items may have ended
+    in the meantime. A second call changes neither trunk nor contract. Locks the trunk. Raises `RuleBroken` if the
+    account is not active or the trunk is closed.
     """
     trunk = ensure_changeable(session, change)
     terms = current_terms(session, trunk, now)
@@ -235,9 +235,9 @@ def make_change(session: Session, change: Request, now: datetime) -> None:
 
 
 def ensure_not_leaving_invoice(session: Session, principal: Principal, account: Account) -> None:
-    """Raise `Forbidden` if the person has access to the account only through a main account that no longer pays for it.
+    """Raise `Forbidden` if the person has access only through a main account that no longer pays for the account.
 
-    Such an account was attached by a collective invoice alone, and has left the invoice. A scheduled job links or
+    Such an account was attached only by a collective invoice, and has left the invoice. A scheduled job links or
     detaches it some minutes later.
     """
     has_left = account.origin is Origin.COLLECTIVE_INVOICE and not is_billed_together(session, account)
@@ -250,8 +250,8 @@ def ensure_not_detached_before(
 ) -> None:
     """Raise `InvalidField` if the account will be detached by `day` and the person then loses access to it.
 
-    A person loses access if they have it only by a role in the main account. `field` is the name of the form field with
-    the day.
+    A person loses access if they have it only by a role in the main account. `field` is the name of the form field that
+    has the day.
     """
     if through_main(principal, Action.CHANGE_CONTRACT, account) is None:
         return
@@ -273,7 +273,7 @@ def _product(session: Session, key: str, before: TrunkTerms, now: datetime) -> P
 
 
 def _lines_with(session: Session, before: TrunkTerms, product: Product) -> tuple[PriceLine, ...]:
-    """Return the contract lines of the terms `before` with their tariff replaced by the tariff `product`.
+    """Return the products of the terms `before`, with their tariff replaced by the tariff `product`.
 
     If the tariff stays the same, so does its agreed price. A new tariff costs its one-off price only if it can have
     more channels than the present one.

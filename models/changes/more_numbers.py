@@ -1,9 +1,9 @@
-"""More numbers for a SIP trunk, at once or from a day on: quotes and requests, and assigning the reserved block.
+"""More numbers for a SIP trunk, at once or from a day on: quotes, requests, and assigning of the reserved block.
 
 The first step of a request waits for a certificate of need, if the trunk would have more than 100 numbers
-(`models.proofs.certificates`), and then reserves a block of the pool (`models.requests.reserved_numbers`), so that
-nobody else gets it; on the agreed day the block is assigned to the trunk. If the request ends before, the block returns
-to the pool.
+(`models.proofs.certificates`). It then reserves a block of the pool (`models.requests.reserved_numbers`), so that no
+other request gets it. On the agreed day the block is assigned to the trunk. If the request ends before that day, the
+block returns to the pool.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from models.values import Locale
 class NumbersDraft:
     """A request for more numbers as it was typed: a block of `block_size` numbers (1, 10 or 100) in the area code.
 
-    `effective_on` is the day in Berlin with whose start the trunk gets them; None, or today, for at once.
+    `effective_on` is the day in Berlin with whose start the trunk gets the numbers; None, or today, means at once.
     """
 
     area_code: str
@@ -63,10 +63,10 @@ class NumbersDraft:
 
 @dataclass(frozen=True, slots=True)
 class NumbersQuote:
-    """A quote for more numbers: the terms of the trunk before and after (`terms`), and how many numbers it had before.
+    """A quote for more numbers: `terms` has the trunk's terms before and after, `product` is the number block.
 
-    `numbers_before` includes numbers that were requested earlier and are not assigned yet. `covered` is how many
-    numbers the trunk can have without a further certificate of need.
+    `numbers_before` is how many numbers the trunk has, including numbers that were requested earlier and are not
+    assigned yet. `covered` is how many numbers the trunk can have without a further certificate of need.
     """
 
     area_code: str
@@ -89,8 +89,8 @@ class NumbersQuote:
     def shown_text(self) -> str:
         """Return the count of numbers and the sums before and after as one text, which the form sends back.
 
-        It shows whether the prices or numbers have changed since. If the same form is sent twice, the second text is
-        outdated, so numbers are requested once.
+        The text shows whether prices or numbers have changed since the page was shown. If the same form is sent twice,
+        the second text is outdated, so the numbers are requested only once.
         """
         return f"{self.numbers_before}-{self.terms.shown_text}"
 
@@ -106,17 +106,17 @@ def submit_numbers(
     shown: str | None = None,
     usual: Limits = USUAL_LIMITS,
 ) -> Request:
-    """Save a request for more numbers for the account's trunk `trunk_id`, log it, and queue a receipt; return it.
+    """Save a request for more numbers for the trunk `trunk_id`, log it, and queue a receipt; return the request.
 
     The prices of the day of the request are agreed. `shown` is the `NumbersQuote.shown_text` of the quote that the
-    person saw on the page, None if there was no page. Counts for the company's daily limit of number blocks, also if it
-    is withdrawn; `usual` are the limits of companies that have none of their own. Locks the company's limits and the
-    account.
+    person saw on the page, None if there was no page. The request counts for the company's daily limit of number
+    blocks, even if it is withdrawn; `usual` are the limits of companies without limits of their own. Locks the
+    company's limits and the account.
 
     Raises `PricesChanged` if `shown` differs from what would be agreed now, `Forbidden` if the account is not active or
     the person may not change its contracts, `NotFound` if the account has no open trunk with this id, `InvalidField` if
-    block size, area code or day are not possible, and `LimitReached` if the company has asked for
-    its maximum of blocks today.
+    block size, area code or day are not possible, and `LimitReached` if the company has already requested its maximum
+    of blocks today.
     """
     company = counting_account(principal, account)
     lock_for_numbers(session, principal, account)
@@ -154,10 +154,10 @@ def submit_numbers(
 
 
 def lock_for_numbers(session: Session, principal: Principal, account: Account) -> None:
-    """Lock the limits of the company for which the person asks for numbers, and then the account.
+    """Lock the limits of the company for which the person requests numbers, and then the account.
 
-    Raises `Forbidden` if the account is not active, and `NotFound` if it was detached meanwhile, so that the front's
-    caller may not see it now.
+    Raises `Forbidden` if the account is not active. Raises `NotFound` if the account was detached meanwhile, so that
+    row-level security hides it from the person.
     """
     lock_limits(session, counting_account(principal, account))
     lock_active_account(session, account)
@@ -166,14 +166,15 @@ def lock_for_numbers(session: Session, principal: Principal, account: Account) -
 def quote_numbers(
     session: Session, principal: Principal, account: Account, trunk_id: int, draft: NumbersDraft, now: datetime
 ) -> NumbersQuote:
-    """Return the terms of the account's trunk `trunk_id` before and after it gets the numbers, without saving anything.
+    """Return the terms of the trunk `trunk_id` before and after it gets the numbers, without saving anything.
 
     Changes and numbers planned until then count as made. Raises `Forbidden` if the account is not active or the person
     may not change its contracts, and `NotFound` if the account has no open trunk with this id.
 
     Raises `InvalidField` if no block of this size is sold, or the area code is unknown or cannot fit the account's
-    address; if the day is over, more than 366 days away, or after the end of a cancelled contract; or if the person has
-    access to the account only through its main account, and the account is to be detached by that day.
+    address. Raises it if the day is over, more than 366 days away, or after the end of a cancelled contract. Raises it
+    if the person has access to the account only through its main account, and the account is to be detached by that
+    day.
     """
     if account.state is not AccountState.ACTIVE:
         raise Forbidden
@@ -196,17 +197,18 @@ def quote_numbers(
 
 
 def planned_numbers(session: Session, trunk_id: int) -> list[Request]:
-    """Return the running requests whose numbers the trunk does not have yet, in the order of their days."""
+    """Return the running requests for numbers whose numbers the trunk does not have yet, sorted by effective day."""
     query = adding_numbers(trunk_id, sa.select(Request))
     return list(session.scalars(query.order_by(Request.effective_on.nulls_first(), Request.id)))
 
 
 def add_numbers(session: Session, request: Request, now: datetime) -> NumberBlock:
-    """Assign the reserved block to the trunk, add a line to the contract, and schedule a registrar update.
+    """Assign the reserved block to the trunk, add its item to the contract, and schedule a registrar update.
 
-    The line begins now, when the trunk gets the numbers: days on which the pool had none are not charged. The terms
-    before and after are saved in the request again, since lines may have begun or ended in the meantime. Returns the
-    block. Safe to run twice. Locks the trunk. Raises `RuleBroken` if the account is not active or the trunk is closed.
+    Returns the block. The contract item begins now, when the trunk gets the numbers, so days on which the pool had none
+    are not charged. The terms before and after are saved in the request again, since other items may have begun or
+    ended in the meantime. Safe to run twice. Locks the trunk. Raises `RuleBroken` if the account is not active or the
+    trunk is closed.
     """
     trunk = ensure_changeable(session, request)
     assert request.reserved_block_id is not None and request.product_key is not None

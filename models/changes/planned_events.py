@@ -1,4 +1,4 @@
-"""Planned events in contracts, and the lines that the contracts will have after them: for estimates of future costs."""
+"""Planned events in contracts, and the contract lines that result from them: for estimates of future costs."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from models.telephony.trunks import SipTrunk
 class PlannedEvent:
     """An event planned for a contract at the start of a day in Berlin: a product is added, or the contract ends.
 
-    `price` is the added product at its agreed price: a tariff, which replaces the present one, or a number block. None
-    if the contract ends.
+    `price` is the added product at its agreed price; None if the contract ends. The product is a number block, or a
+    tariff that replaces the present one.
     """
 
     account_id: int
@@ -38,8 +38,8 @@ def planned_events(session: Session, accounts: sa.ColumnElement[bool], until: da
     """Return the events before the day `until` that running requests have planned for contracts, sorted by day.
 
     These requests are changes, requests for more numbers, and cancellations. `accounts` is an SQL condition on
-    `Account` that selects the accounts whose contracts count. Left out are contracts that have ended, and requests for
-    numbers that wait for the pool or a certificate, or have assigned their numbers already. Runs one statement.
+    `Account` that selects the accounts whose contracts count. Contracts that have ended are left out. So are requests
+    for numbers that wait for the pool or a certificate, or have already assigned their numbers. Runs one statement.
     """
     of_trunk = Contract.id == SipTrunk.contract_id
     of_account = sa.and_(Request.kind == Kind.CANCEL, Contract.account_id == Request.account_id)

@@ -1,4 +1,4 @@
-"""The channels and prices of a trunk and its contract before and after a change: now, as planned, and as agreed."""
+"""Quotes for changes of a trunk and its contract: channels and prices before and after, at present or as planned."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from models.telephony.trunks import SipTrunk
 
 @dataclass(frozen=True, slots=True)
 class TrunkTerms:
-    """The channels of a trunk and all products of its contract, at their agreed prices, at one point in time."""
+    """The channels of a trunk and the products of its contract, at their agreed prices, at one point in time."""
 
     channels: int
     lines: tuple[PriceLine, ...]
 
     @property
     def costs(self) -> Costs:
-        """Return the monthly sum of all products, and the sum of the one-off prices that are still to be paid."""
+        """Return the monthly cost of all products, and the sum of the one-off prices that are still to be paid."""
         return costs_of(self.lines)
 
 
@@ -45,13 +45,13 @@ class Quote:
 
     @property
     def shown_text(self) -> str:
-        """Return the sums before and after as one text, which the form sends back to show whether they have changed."""
+        """Return the sums before and after as one text, which the page's form sends back to detect changed prices."""
         before, after = self.before.costs, self.after.costs
         return f"{before.monthly.net}-{after.monthly.net}-{after.one_off.net}"
 
 
 def current_terms(session: Session, trunk: SipTrunk, now: datetime) -> TrunkTerms:
-    """Return the trunk's channels and the products of its contract at `now`, without their one-off prices."""
+    """Return the trunk's channels and the products of its contract at `now`, with one-off prices of 0."""
     items = session.scalars(
         sa.select(ContractItem)
         .join(Contract, Contract.id == ContractItem.contract_id)
@@ -64,7 +64,7 @@ def current_terms(session: Session, trunk: SipTrunk, now: datetime) -> TrunkTerm
 def planned_terms(session: Session, trunk: SipTrunk, day: date | None, now: datetime) -> TrunkTerms:
     """Return the trunk's terms at the start of `day` (None: now), as if everything planned until then had been made.
 
-    This includes planned changes of the trunk and planned numbers. One-off prices are left out.
+    Planned changes of the trunk and planned numbers count. One-off prices are 0.
     """
     waiting = sa.select(Request).where(
         Request.changed_trunk_id == trunk.id,
@@ -89,11 +89,11 @@ def planned_terms(session: Session, trunk: SipTrunk, day: date | None, now: date
 
 
 def agreed_line(price_lines: Sequence[Mapping[str, Any]] | None, product_key: str | None) -> PriceLine:
-    """Return the line of the product that a request brings (a tariff or a number block), at its agreed price.
+    """Return the price line of the product that a request adds (a tariff or a number block), at its agreed price.
 
     `price_lines` and `product_key` are the request's columns of these names. They must not be None, and a line must
-    have the key. If several have, as with blocks of one size, the last is returned: it is the one that the request
-    adds.
+    have the key. If several lines have it, as with blocks of one size, the last is returned: it is the one that the
+    request adds.
     """
     lines = (PriceLine(**line) for line in reversed(price_lines or ()))
     return next(line for line in lines if line.product_key == product_key)
@@ -123,11 +123,11 @@ def agreed_lines(request: Request) -> tuple[tuple[PriceLine, ...], tuple[PriceLi
 
 
 def without_tariffs(session: Session, lines: Sequence[PriceLine]) -> list[PriceLine]:
-    """Return the lines without those of tariffs."""
+    """Return the price lines whose product is no tariff."""
     products = all_products(session)
     return [line for line in lines if products[line.product_key].kind is not ProductKind.TRUNK]
 
 
 def paid_line(line: PriceLine) -> PriceLine:
-    """Return a copy of the line with a one-off price of 0, as that price was paid before."""
+    """Return a copy of the price line with a one-off price of 0, because that price has been paid before."""
     return replace(line, one_off_cents=0)

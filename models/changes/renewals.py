@@ -23,19 +23,19 @@ from models.requests.requests import Request
 from models.states import ENDED, AccountState, Kind
 
 REMINDED_BEFORE = timedelta(days=30)
-"""How long before the last day for a notice people are reminded: about two months before the extension."""
+"""How long before the last day for a notice people are reminded; that is about two months before the extension."""
 RENEWAL_MAIL = "contract_renews"
 MOST_LISTED = 300
-"""The most contracts of one mail; further ones are in the mail of the next day, unless they are urgent (`URGENT`)."""
+"""The greatest number of contracts in one mail. Further ones wait for the next day's mail, unless they are urgent."""
 URGENT = timedelta(days=7)
-"""How long before the last day for a notice an extension is in the next mail, however many are."""
+"""An extension whose last day for a notice is this near is in the next mail, however many the mail lists."""
 _TOLD_FOR = timedelta(days=120)
-"""How long ago an extension can have been told of that can still be prevented; longer than 30 days and a month."""
+"""How far back to look for mails about extensions that can still be prevented: more than 30 days and one month."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComingRenewal:
-    """A contract, by its id, that is extended unless a notice arrives in time, and the account that it belongs to."""
+    """An extension of the contract `contract_id` of the account `account_id`, which a notice can still prevent."""
 
     contract_id: int
     account_id: int
@@ -43,16 +43,17 @@ class ComingRenewal:
 
     @property
     def key(self) -> str:
-        """Return what tells this extension from all others, also of the same contract."""
+        """Return a text that identifies this extension among all extensions of all contracts."""
         return f"{self.contract_id}/{self.renewal.last_day.isoformat()}"
 
 
 def coming_renewals(session: Session, now: datetime, after: int, limit: int) -> tuple[list[ComingRenewal], int | None]:
-    """Return which of the next `limit` contracts after the id `after` are extended soon, and the last id looked at.
+    """Return the coming extensions among the next `limit` contracts after the id `after`, and the last id read.
 
-    That id is None once no contract is left. A contract that goes on for an indefinite time after its first term is
-    extended once. Left out are contracts without a first term, contracts of accounts that are not active, and those for
-    which a cancellation is running.
+    That id is None once no contract is left. An extension is coming from 30 days before its last day for a notice
+    (`REMINDED_BEFORE`). A contract that goes on for an indefinite time after its first term is extended once. Left out
+    are contracts without a first term, contracts of accounts that are not active, and contracts for which a
+    cancellation is running.
     """
     cancelled = sa.exists().where(
         Request.account_id == Contract.account_id, Request.kind == Kind.CANCEL, Request.status.not_in(ENDED)
@@ -81,10 +82,10 @@ def coming_renewals(session: Session, now: datetime, after: int, limit: int) -> 
 
 
 def who_may_cancel(session: Session, coming: Sequence[ComingRenewal]) -> list[set[int]]:
-    """Return, for each of the extensions, the ids of the users to tell; an empty set if there is nobody.
+    """Return, for each extension in `coming`, the ids of the users to remind; an empty set if there are none.
 
-    These are administrators who may cancel the contract: of the account, and of its main account if that has ordered
-    the account or pays for it.
+    These are administrators who may cancel the contract: those of the account, and those of its main account if it has
+    ordered the account or pays for it.
     """
     administrators: dict[int, list[Principal]] = {}
 
@@ -105,11 +106,11 @@ def who_may_cancel(session: Session, coming: Sequence[ComingRenewal]) -> list[se
 
 
 def remind(session: Session, waiting: Mapping[int, Sequence[ComingRenewal]], now: datetime) -> int:
-    """Queue one mail to each user about those of their extensions that they were not told of; return how many mails.
+    """Queue one mail to each user about those of their extensions that no earlier mail named; return how many mails.
 
-    `waiting` has the extensions by the user's id. The mail lists at most `MOST_LISTED` (300) of them and all urgent
-    ones (`URGENT`), those with the earliest last day for a notice first. A user who was told of all gets no mail. Safe
-    to run twice: what an address was told of is read from its mails.
+    `waiting` has the extensions by user id. The mail lists at most `MOST_LISTED` (300) of them and all urgent ones
+    (`URGENT`), sorted by the last day for a notice. A user to whom all were named gets no mail. Safe to run twice:
+    earlier mails to the same address show what was named.
     """
     people = session.scalars(sa.select(User).where(User.id.in_(waiting), User.disabled_at.is_(None)).order_by(User.id))
     to = {person.id: Recipient(person.name, person.email, person.locale) for person in people}
@@ -128,7 +129,7 @@ def remind(session: Session, waiting: Mapping[int, Sequence[ComingRenewal]], now
 
 
 def _told(session: Session, addresses: Sequence[str], now: datetime) -> Mapping[str, set[str]]:
-    """Return the keys of the extensions (`ComingRenewal.key`) that each of the addresses was told of, by address."""
+    """Return, by address, the keys (`ComingRenewal.key`) of the extensions that earlier mails to the address named."""
     query = sa.select(Message.recipient_address, Message.occasion, Message.facts["told"]).where(
         Message.request_id.is_(None),
         Message.template == RENEWAL_MAIL,
@@ -142,7 +143,7 @@ def _told(session: Session, addresses: Sequence[str], now: datetime) -> Mapping[
 
 
 def _facts(session: Session, listed: Sequence[ComingRenewal], to: Recipient, now: datetime) -> dict[str, Any]:
-    """Return the facts of a mail about these extensions: those of the only one, or of each in `contracts`.
+    """Return the variables of a mail about these extensions: those of the only one, or a list of them in `contracts`.
 
     `told` has the keys of all but the first, whose key is the mail's occasion.
     """

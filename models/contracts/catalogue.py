@@ -35,7 +35,7 @@ class ProductKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PriceLine:
-    """A product's key with its monthly and one-off price in net euro cents: as agreed, or as on the price list."""
+    """A product's key with its monthly and one-off price in net euro cents: as agreed, or as in the price list."""
 
     product_key: str
     monthly_cents: int

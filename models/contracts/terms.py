@@ -73,10 +73,11 @@ class Renewal:
 
 
 def next_renewal(started_on: date, terms: ContractTerms, today: date) -> Renewal | None:
-    """Return the next extension of a contract, begun on `started_on`, that a notice on `today` or later prevents.
+    """Return the contract's next extension that a notice on `today` or later can still prevent; None if there is none.
 
-    None if it is never extended, because it has no first term, or any more, because it goes on for an indefinite time
-    after it. Every term is counted from the first day, so that none drifts to another day of the month.
+    `started_on` is the contract's first day. A contract without a first term is never extended; one whose extension is
+    indefinite is extended only once. Every term is counted from the first day, so that none drifts to another day of
+    the month.
     """
     if not terms.term_months:
         return None

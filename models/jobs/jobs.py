@@ -120,7 +120,10 @@ class JobRun(Base):
 
 
 def record_run(session: Session, name: str, now: datetime, **counts: int) -> None:
-    """Record time and counts, by name, of the latest run of a task that has a heartbeat instead of a row per run."""
+    """Record the time `now` and the counts of the latest run of a task that has a `JobHeartbeat`, not a row per run.
+
+    `counts` are numbers of what the run did, by name.
+    """
     statement = postgresql.insert(JobHeartbeat).values(name=name, ran_at=now, counts=counts)
     session.execute(
         statement.on_conflict_do_update(

@@ -1,4 +1,4 @@
-"""Outages of external systems: a system that does not answer gets a pause, longer after each failure, without calls."""
+"""Outages of external systems. After each failure to answer, no process calls the system for a growing time."""
 
 from __future__ import annotations
 

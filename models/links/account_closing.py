@@ -1,4 +1,4 @@
-"""Closing an account permanently: by the carrier, or when its contracts end by a cancellation."""
+"""Permanent closing of an account: by the carrier, or because a cancellation ends its contracts."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ from models.telephony.trunks import SipTrunk, TrunkState, close_trunk
 def ensure_closable(session: Session, account: Account) -> None:
     """Raise `CannotClose` unless the account may be closed.
 
-    The error's code is the first of these that applies; the error's facts are in brackets. `ordered`: the account's
-    order is not completed (the order's id). `request_runs` (the ids of running requests). `bulk_runs`: a bulk, a file
-    of requests, was sent and has not ended (no facts). `billed_together` (the numbers of collective invoices).
-    `is_sub_account` (the main account's customer number). `has_sub_accounts` (how many).
+    The error's code is the first of the following that applies; its facts are in brackets. `ordered`: the account's
+    order is not completed (the order's id). `request_runs`: requests are running (their ids). `bulk_runs`: a bulk, a
+    file of requests, was sent and has not ended (no facts). `billed_together`: the account is on, or pays, collective
+    invoices (their numbers). `is_sub_account`: it has a main account (whose customer number). `has_sub_accounts`: it
+    has sub-accounts (how many).
     """
     if account.state is AccountState.ORDERED:
         order = sa.select(Request.id).where(Request.account_id == account.id, Request.kind == Kind.ORDER)
@@ -59,9 +60,10 @@ def ensure_closable(session: Session, account: Account) -> None:
 def ensure_leads_nobody(session: Session, account: Account) -> None:
     """Raise `CannotClose` while the account acts as a main account, which it cannot do once it is closed.
 
-    The error's code is the first of these that applies; the error's facts are in brackets: `has_sub_accounts` (how
-    many), `request_runs` (the ids of its running orders, links and switches), `bulk_runs` (no facts), `billed_together`
-    (the numbers of the collective invoices that it pays for others).
+    The error's code is the first of the following that applies; its facts are in brackets. `has_sub_accounts`: the
+    account has sub-accounts (how many). `request_runs`: its orders, links or switches are running (their ids).
+    `bulk_runs`: a bulk file was sent and has not ended (no facts). `billed_together`: it pays collective invoices for
+    others (their numbers).
     """
     _ensure_no_sub_accounts(session, account)
     asked = Request.main_id == account.id, Request.kind.in_((Kind.ORDER, *ATTACHING)), Request.status.not_in(ENDED)
@@ -93,14 +95,14 @@ def close_account(session: Session, account: Account, now: datetime) -> bool:
 
 
 def close_cancelled(session: Session, account: Account, ended_at: datetime, now: datetime) -> bool:
-    """Close an account whose contracts end by a cancellation, permanently; they end at the moment `ended_at`.
+    """Close an account permanently after a cancellation; its contracts end at the moment `ended_at`.
 
     The contracts end at that moment even if this is called later. The trunks are closed and the numbers released at
-    `now`; API tokens, forwardings, invitations and all rights in the account end. A sub-account is detached before, and
-    its running detach request rejected; an account on a collective invoice is taken off it. Other running requests
+    `now`; API tokens, forwardings, invitations and all rights in the account end. A sub-account is detached first, and
+    its running detach request is rejected; an account on a collective invoice is taken off it. Other running requests
     about the account are rejected only at their next step. Locks the account, and records the closing in its log.
 
-    Safe to run twice: returns False if the account is closed already, otherwise True. Raises `CannotClose` while the
+    Safe to run twice: returns False if the account is already closed, otherwise True. Raises `CannotClose` while the
     account acts as a main account, for example has sub-accounts.
     """
     lock_accounts(session, [account.id])
@@ -169,7 +171,7 @@ def _running(session: Session, account: Account) -> list[str]:
 
 
 def _invoices(session: Session, which: sa.ColumnElement[bool]) -> list[str]:
-    """Return the numbers of the collective invoices that have an open item for which the SQL condition `which` is true.
+    """Return the numbers of the collective invoices that have an open item which meets the SQL condition `which`.
 
     An item is open while its account is billed by the invoice.
     """

@@ -1,8 +1,8 @@
-"""Collective invoices: several customer numbers billed on one invoice, which a main account pays.
+"""Collective invoices: several customer numbers are billed on one invoice, which a main account pays.
 
 An account on an invoice becomes a sub-account of the account that pays it (`Origin.COLLECTIVE_INVOICE`). When it leaves
-the invoice it is detached, unless it was linked in another way too, or is meant to stay. A scheduled job creates the
-link and detach requests for this. Sub-accounts join and leave by `models.links.invoice_membership`.
+the invoice it is detached, unless it was also linked in another way, or is meant to stay. A scheduled job creates the
+link and detach requests for this. `models.links.invoice_membership` lets sub-accounts join and leave.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class CollectiveInvoiceItem(Base):
     since: Mapped[datetime]
     left_at: Mapped[datetime | None]
     stays_linked: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
-    """Whether the account stays a sub-account after it has left, also if the invoice has attached it."""
+    """Whether the account stays a sub-account after it has left the invoice, even if the invoice had attached it."""
 
     invoice: Mapped[CollectiveInvoice] = relationship(lazy="raise_on_sql")
     account: Mapped[Account] = relationship(lazy="raise_on_sql")
@@ -67,7 +67,7 @@ class CollectiveInvoiceItem(Base):
 
 
 class BilledElsewhere(Exception):
-    """Raised when the account `customer_number` is to be put on a collective invoice but is on another one."""
+    """Raised when the account `customer_number` is to be put on a collective invoice but is already on another one."""
 
     def __init__(self, customer_number: str) -> None:
         super().__init__(customer_number)
@@ -138,7 +138,10 @@ def open_item(session: Session, account_id: int, number: str) -> CollectiveInvoi
 
 
 def own_item(session: Session, account: Account, *, lock: bool = False) -> CollectiveInvoiceItem | None:
-    """Return the item by which a collective invoice bills the account now, or None. `lock` locks the item's row."""
+    """Return the item by which a collective invoice bills the account now; None if there is none.
+
+    `lock` locks the item's row until the transaction ends.
+    """
     query = sa.select(CollectiveInvoiceItem).where(
         CollectiveInvoiceItem.account_id == account.id, CollectiveInvoiceItem.left_at.is_(None)
     )
@@ -151,7 +154,7 @@ def is_billed_together(session: Session, account: Account) -> bool:
 
 
 def billed_together(session: Session, account_ids: Collection[int]) -> frozenset[int]:
-    """Return those of the account ids whose accounts are on a collective invoice of their main account."""
+    """Return those ids in `account_ids` whose accounts are on a collective invoice of their main account."""
     return frozenset(session.scalars(_billed(), {"account_ids": list(account_ids)}))
 
 
@@ -190,7 +193,7 @@ def request_listing(session: Session, item: CollectiveInvoiceItem, now: datetime
 
 
 def prove_by_invoice(session: Session, request: Request, item: CollectiveInvoiceItem, now: datetime) -> None:
-    """Record the item's collective invoice as ownership proof of a link request, and make the request due now."""
+    """Record the item's collective invoice as ownership proof of a link request, and schedule the request for now."""
     proof = {"account_id": item.account_id, "method": ProofMethod.COLLECTIVE_INVOICE, "proved_at": now}
     session.add(OwnershipProof(request_id=request.id, **proof))
     request.make_due(now)

@@ -1,6 +1,6 @@
-"""Joining and leaving the collective invoice of the main account: which sub-accounts may, with which proof.
+"""How sub-accounts join and leave the collective invoice of their main account: rights, proofs, offers and mails.
 
-People of the main account decide, because it pays; the sub-account's administrators have to agree, if there are any.
+People of the main account decide, because it pays; the sub-account's administrators, if there are any, have to agree.
 People of either account can end the membership. Accounts without a main account are put on an invoice by the carrier
 (`models.links.collective_invoices`).
 """
@@ -42,20 +42,20 @@ from models.values import Locale
 from models.vault import Vault
 
 OFFERED_AGAIN_AFTER = timedelta(days=1)
-"""The time after which a sub-account can be asked again that has declined, or whose main account has taken it back."""
+"""How long after an offer a sub-account can get the next one, if the first was declined or withdrawn."""
 OFFER_MAIL = "invoice_offered"
-"""The name of the mail that asks a sub-account's administrators whether the main account may pay."""
+"""The template of the mail that asks a sub-account's administrators whether the main account may pay for it."""
 _RIGHT = Action.DETACH
-"""The right under which joining and leaving are logged: of the main account those have it who may order, too."""
+"""The right under which joining and leaving are logged; people of the main account who may order have it, too."""
 
 
 class InvoiceOffer(Base):
     """An offer of a main account to a sub-account: to pay its contracts by the main account's collective invoice.
 
-    The sub-account's administrators can answer it until `expires_at`; if they have declined, or the main account has
-    withdrawn it, that is the moment at which this was done. An account has at most one offer, which counts only while
-    `main_id` is its main account. `unreached_since` is when mail servers had refused all its mails; None if they have
-    not.
+    The sub-account's administrators can answer until `expires_at`. If they have declined, or the main account has
+    withdrawn the offer, `expires_at` is the moment of that. An account has at most one offer, which counts only while
+    `main_id` is its main account. `unreached_since` is the time from which mail servers had refused all mails about the
+    offer; null if they have not.
     """
 
     __tablename__ = "invoice_offers"
@@ -70,9 +70,9 @@ class InvoiceOffer(Base):
 
     @classmethod
     def reaches_nobody(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition, for queries that have joined the offer's account: nobody got the mail about it.
+        """Return an SQL condition: the offer can still be answered, but mail servers have refused all mails about it.
 
-        It can still be answered, and is one of the account's present main account.
+        Only offers of the account's present main account count. The query must have joined the offer's account.
         """
         return sa.and_(
             cls.unreached_since.is_not(None),
@@ -83,15 +83,15 @@ class InvoiceOffer(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition for offers to delete: they have expired."""
+        """Return an SQL condition for offers that may be deleted: they have expired."""
         return cls.expires_at <= now
 
 
 class JoiningProof(StrEnum):
     """The proof that a person of the main account needs to put a sub-account on the collective invoice.
 
-    `NONE`: none, since they administer both accounts, or the sub-account has no administrator. `ASKED`: the consent of
-    an administrator of the sub-account, or that administrator's login.
+    `NONE`: no proof, because they administer both accounts, or the sub-account has no administrator. `ASKED`: the
+    consent of an administrator of the sub-account, or that administrator's login.
     """
 
     NONE = "none"
@@ -102,10 +102,10 @@ class JoiningProof(StrEnum):
 class BillingView:
     """How a sub-account is billed, and what one person may do about it.
 
-    `invoice` is the number of the collective invoice of its main account, None if it is billed by itself. `offer` is
-    the open offer of the main account to pay, None without one. `joins` is the proof that the person needs to put the
-    account on the invoice, None if they may not. `answers`: they may answer the offer. `leaves`: they may take the
-    account off the invoice. `may_stay`: they may decide that it then stays a sub-account.
+    `invoice` is the number of its main account's collective invoice, None if the sub-account is billed by itself.
+    `offer` is the main account's open offer to pay, None if there is none. `joins` is the proof that the person needs
+    to put the account on the invoice, None if they may not. `answers`: they may answer the offer. `leaves`: they may
+    take the account off the invoice. `may_stay`: they may decide that it then stays a sub-account.
     """
 
     invoice: str | None
@@ -148,11 +148,11 @@ def join_invoice(
 ) -> bool:
     """Put a sub-account on the collective invoice of its main account; create the invoice if there is none.
 
-    `means` is the login of an administrator of the sub-account, None for a person who needs no proof. Returns False if
-    the proof is missing or wrong, otherwise True. Queues mails to the administrators of both accounts. Locks the
-    account. Safe to run twice.
+    `means` is the login of an administrator of the sub-account; None if the person needs no proof. Returns False if the
+    proof is missing or wrong, otherwise True. Queues mails to the administrators of both accounts. Locks the account.
+    Safe to run twice.
 
-    Raises `Forbidden` unless the account is an active sub-account and the person may order for its main account,
+    Raises `Forbidden` unless the account is an active sub-account and the person may order for its main account. Raises
     `InvalidField` if the account is to be detached, and `BilledElsewhere` if it is on another collective invoice.
     """
     main = _lock_for_main(session, principal, account, now)
@@ -189,7 +189,7 @@ def offer_invoice(session: Session, principal: Principal, account: Account, now:
 
 
 def mails_of_offer() -> sa.Select[Message]:
-    """Return a query for the mails of an offer, for queries that have joined it (`InvoiceOffer`) and its account."""
+    """Return a query for the mails about an offer, to be used in queries that join `InvoiceOffer` and its account."""
     return sa.select(Message).where(
         Message.request_id.is_(None),
         Message.template == OFFER_MAIL,
@@ -199,10 +199,11 @@ def mails_of_offer() -> sa.Select[Message]:
 
 
 def note_refused(session: Session, message: Message, now: datetime) -> None:
-    """Record that an offer reaches nobody, if mail servers have refused all its mails: the back office has to act.
+    """Record that an offer reaches nobody, if mail servers have refused all mails about it: the back office has to act.
 
-    `message` is the mail refused just now, of template `OFFER_MAIL`. An offer that was made later is not concerned.
-    Flushes the session. Runs one statement: the offer may be answered, and so deleted, at this moment.
+    `message` is the mail that was refused just now, of template `OFFER_MAIL`. An offer that was made after that mail
+    stays unchanged. Flushes the session. Runs one statement, because the offer may be answered, and so deleted, at this
+    moment.
     """
     session.flush()
     others = mails_of_offer().where(Message.state != MessageState.REFUSED).correlate(InvoiceOffer, Account)
@@ -217,9 +218,9 @@ def note_refused(session: Session, message: Message, now: datetime) -> None:
 
 
 def ask_late_administrators(session: Session, now: datetime) -> int:
-    """Queue the mail of each open offer that has reached nobody to the administrators who never had it.
+    """Send the mail of each open offer that reached nobody to administrators who never got it; return how many mails.
 
-    They were named or have joined after the offer was made. Returns the number of mails. Safe to run twice.
+    These administrators were named or joined after the offer was made. The mails are queued. Safe to run twice.
     """
     offers = sa.select(Account).join(InvoiceOffer, InvoiceOffer.account_id == Account.id)
     unreached = offers.where(InvoiceOffer.reaches_nobody(now))
@@ -240,10 +241,10 @@ def ask_late_administrators(session: Session, now: datetime) -> int:
 def answer_offer(session: Session, principal: Principal, account: Account, now: datetime, *, agrees: bool) -> None:
     """Answer the main account's offer to pay, as an administrator of the sub-account.
 
-    If the person agrees (`agrees`), the account is put on the invoice; otherwise the offer is deleted. Queues mails to
-    the administrators of the main account, after an agreement to those of both accounts. Locks the account. Raises
-    `Forbidden` unless the person administers the account by a role in the account itself, `NotAwaited` if no offer is
-    open, and `InvalidField` if the person agrees and the account is to be detached.
+    If the person agrees (`agrees`), the account is put on the invoice; otherwise the offer expires now. Queues mails to
+    the administrators of the main account and, after an agreement, also to those of the sub-account. Locks the account.
+    Raises `Forbidden` unless the person administers the account by a role in the account itself, `NotAwaited` if no
+    offer is open, and `InvalidField` if the person agrees and the account is to be detached.
     """
     lock_active_account(session, account)
     if account.main_id is None or not may(principal, Action.MANAGE_HOLDER, account):
@@ -279,16 +280,17 @@ def leave_invoice(
 ) -> Request | None:
     """Take a sub-account off its main account's collective invoice, so that it is billed by itself from now on.
 
-    With `stays_linked` it stays a sub-account, and None is returned; otherwise a request to detach it at once is
-    created and returned. Queues mails to the administrators of both accounts. Locks the account. Safe to run twice:
+    With `stays_linked` the account stays a sub-account, and None is returned; otherwise a request to detach it at once
+    is created and returned. Queues mails to the administrators of both accounts. Locks the account. Safe to run twice:
     returns None if the account is not on the invoice.
 
     Raises `Forbidden` unless the person may order for the main account, or administers the sub-account by a role in it.
     Raises it also for `stays_linked` if the invoice has attached the account and the person does not administer the
-    sub-account. Raises `InvalidField` if people of the main account have planned a change of the contract that they
-    could not make any more. If the account is to be detached, raises `RuleBroken` if it has no administrator of its
-    own, `AlreadyRequested` if a request to detach it is running, and `TooEarly` if the person has asked for that ten
-    times within a day.
+    sub-account. Raises `InvalidField` if the invoice has attached the account, and people who lose access with the
+    detachment have planned a change of its contract.
+
+    If the account is to be detached, raises `RuleBroken` if it has no administrator of its own, `AlreadyRequested` if a
+    request to detach it is running, and `TooEarly` if the person has requested that ten times within a day.
     """
     lock_active_account(session, account)
     if account.main_id is None:

@@ -47,17 +47,20 @@ from models.vault import Vault
 
 ASKED_WITHIN = timedelta(days=1)
 MOST_WRONG_CODES = 50
-"""Maximum number of wrong link codes of a main account in 24 hours; then further rows with a code are refused."""
+"""The greatest number of wrong link codes that a main account may use in 24 hours.
+
+After that, further rows of its files with a link code are refused.
+"""
 MOST_OPEN_QUESTIONS = 1000
-"""Maximum number of a main account's running requests for consent; rows of its files that would add more wait."""
+"""The greatest number of a main account's running requests for consent. Rows of its files that would add more wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinkDraft:
     """A link request as it was typed: to attach the account with `customer_number`, with a proof by `method`.
 
-    `means` is what the method needs: credentials or a link code; None if the method needs neither. `kind` is `LINK`, or
-    `SWITCH` if the account may belong to another main account, which then has to consent, too.
+    `means` is what the method needs: credentials, or a link code as a text; None if the method needs neither. `kind` is
+    `LINK`, or `SWITCH` if the account may belong to another main account, which then has to consent, too.
     """
 
     customer_number: str
@@ -79,11 +82,11 @@ def submit_link(
 ) -> Request:
     """Create a request (a link or a switch) to attach an account to `main`; return the request.
 
-    If the credentials or the link code in the draft are right, an ownership proof is saved with it; if they are wrong,
-    the request is created without a proof, and nothing is raised. `bulk_id` is the bulk (the uploaded file of requests)
-    that the draft comes from; without one, a receipt to the person is queued. If the person uses an API token, the
-    method "administers both accounts" is replaced by consent. `usual` are the limits of companies that have none of
-    their own. Holds the lock of the company's limits until the transaction ends.
+    If the credentials or the link code in the draft are right, an ownership proof is saved with the request. If they
+    are wrong, the request is created without a proof, and nothing is raised. `bulk_id` is the bulk (the uploaded file
+    of requests) that the draft comes from; without one, a receipt to the person is queued. If the person uses an API
+    token, the method "administers both accounts" is replaced by consent. `usual` are the limits of companies without
+    limits of their own. Holds the lock on the company's limits until the transaction ends.
 
     Raises `Forbidden` if the person may not link accounts to `main`, `RuleBroken` if `main` is closed or a sub-account,
     `InvalidField` if the customer number is that of `main`, and `AlreadyRequested` if a link or switch between the two
@@ -169,7 +172,7 @@ def wrong_codes(session: Session, main: Account, now: datetime) -> int:
 
 
 def open_questions(session: Session, main: Account) -> int:
-    """Return how many running links and switches of the main account ask the account to be attached for its consent."""
+    """Return how many running links and switches of `main` ask for consent as the ownership proof."""
     waiting = _asked_by(main).where(Request.asked_proof == ProofMethod.CONSENT, Request.status.not_in(ENDED))
     return session.scalar(waiting) or 0
 
@@ -181,8 +184,8 @@ def _asked_by(main: Account) -> sa.Select[int]:
 def find_proof(session: Session, request: Request, now: datetime) -> OwnershipProof | None:
     """Return the proof that the requester of a link request may attach the account; None if there is none yet.
 
-    A recorded proof is always returned. Without one, a proof is added to the session and returned if the requester
-    administers both the main account and the account to be attached, and did not use an API token.
+    A proof that was recorded earlier is always returned. Without one, a proof is added to the session and returned if
+    the requester administers both the main account and the account to be attached, and did not use an API token.
     """
     proof = session.get(OwnershipProof, request.id)
     # A token reaches its account, not what else its person administers.
@@ -216,10 +219,11 @@ def submit_detach(
 ) -> Request:
     """Save a request to detach a sub-account from its main account, log it, and return it.
 
-    `effective_on` is the day in Berlin with whose start the account is detached; None, or today, for at once. Two sides
-    can plan a detachment: the people of the sub-account and those of the main account. A detach request that is planned
-    for another day is cancelled and replaced; if the other side had made it, it is restored should the new request end
-    without success. For a planned day, mails to the administrators of both accounts are queued. Locks the account.
+    `effective_on` is the day in Berlin with whose start the account is detached; None, or today, means at once. Two
+    sides can plan a detachment: the people of the sub-account and those of the main account. A detach request that is
+    planned for another day is cancelled and replaced. If the other side had made it, it is restored should the new
+    request end without success. For a planned day, mails to the administrators of both accounts are queued. Locks the
+    account.
 
     Raises `Forbidden` if the person may not detach the account, `NotFound` if it was detached meanwhile, `RuleBroken`
     if it is not a sub-account, is on a collective invoice of its main account or has no administrator of its own, and
@@ -227,8 +231,8 @@ def submit_detach(
 
     Raises `InvalidField` if the day is over, more than 366 days away, or later than the day that the other side has
     planned; if people who would lose access to the account have planned a change of its contract; or if its contracts
-    are cancelled and end before that day.
-    Raises `TooEarly` if the person has asked to detach the account ten times within a day.
+    are cancelled and end before that day. Raises `TooEarly` if the person has requested to detach the account ten times
+    within a day.
     """
     lock_account(session, account)
     if not may(principal, Action.DETACH, account):

@@ -1,4 +1,4 @@
-"""Detach requests that are planned for a day: finding the running one, moving it to another day, obstacles."""
+"""Rules for detach requests: finding the running one, moving it to another day, and what forbids a detachment."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def running_detach(session: Session, account: Account, *, lock: bool = False) ->
 
 
 def end_planned_detach(session: Session, account: Account, reason: Reason, now: datetime) -> None:
-    """Reject the account's running detach requests, whether planned for a day or not, for the reason `reason`.
+    """Reject the account's running detach requests, whether planned for a day or not, with the given reason.
 
     A request that another transaction has locked is skipped; it is rejected later, when its day comes.
     """
@@ -47,12 +47,12 @@ def end_planned_detach(session: Session, account: Account, reason: Reason, now: 
 
 
 def ensure_no_change_is_lost(session: Session, account: Account, day: date | None, now: datetime) -> None:
-    """Raise `InvalidField` if people who would lose access to a detached account have planned a change for it.
+    """Raise `InvalidField` if people who would lose access by the detachment have planned a change for the account.
 
-    These are people without a role of their own in the account that may change contracts. The change, of the contract
-    or to add numbers, takes effect on the day `day` of the detachment (None: today) or later, is held, or waits for a
-    certificate of need. The error has the last day of such a change, at least today. A cancellation is no obstacle: the
-    account's administrators can take it back.
+    These are people without a role of their own in the account that may change contracts. A planned change is one of
+    the contract, or a request for numbers, that takes effect on the day `day` of the detachment (None: today) or later,
+    is held, or waits for a certificate of need. The error's `allowed` is the last day of such a change, at least today.
+    A cancellation is no obstacle: the account's administrators can withdraw it.
     """
     keeps = sa.select(Membership.user_id).where(
         Membership.account_id == account.id, Membership.role.in_(LEADS), Membership.user_id == Request.requested_by
@@ -77,13 +77,13 @@ def give_way(
     """Cancel the planned detach request `planned`, because the person wants another day (`day`; None: at once).
 
     `planned` must be locked. Two sides can plan a detachment: the people of the sub-account and those of the main
-    account. Returns the id of the other side's request that is to be restored if the new request ends without success
-    (`models.requests.displaced_detach`): `planned` itself if the other side made it, otherwise the request that
-    `planned` had replaced; None if the other side has none. So moving one's own plan never removes that of the other
+    account. Returns the id of the other side's request, which is restored if the new request ends without success
+    (`models.requests.displaced_detach`); None if the other side has none. It is `planned` itself if the other side made
+    it, otherwise the request that `planned` had replaced. So moving one's own plan never removes that of the other
     side.
 
-    Raises `AlreadyRequested` if `planned` is for the same day, at once, or already being worked on, and `InvalidField`
-    if the new day is later than the day of the other side: no side can keep the account from leaving.
+    Raises `AlreadyRequested` if `planned` is for the same day, at once, or already being processed, and `InvalidField`
+    if the new day is later than the other side's day: no side can keep the account from leaving.
     """
     before = planned.effective_on
     if before is None or before == day or not planned.is_scheduled(now) or not planned.can_cancel:

@@ -25,8 +25,8 @@ from models.states import Origin, Reason
 def ensure_may_switch(session: Session, switch: Request, account: Account) -> None:
     """Raise an error if the account, whose ownership is proved, may not move to the main account of the switch.
 
-    The error is `AlreadyAttached` if it belongs to that main account already, and `RuleBroken` if it is on a collective
-    invoice of its present main account, which it has to leave first.
+    The error is `AlreadyAttached` if the account already belongs to that main account. It is `RuleBroken` if the
+    account is on a collective invoice of its present main account, which it has to leave first.
     """
     if account.main_id == switch.main_id:
         raise AlreadyAttached(account.customer_number)
@@ -37,15 +37,17 @@ def ensure_may_switch(session: Session, switch: Request, account: Account) -> No
 def switch_account(session: Session, switch: Request, account: Account, now: datetime) -> None:
     """Move the account, which must be locked, from its main account to the one that has requested the switch.
 
-    The effects of a detachment come with it. If the former main account has ordered the account, the account gets a
-    copy of that contract holder. Invitations sent by people of the former main account, and that account's offer to pay
-    by its collective invoice, are deleted. A running or planned detach request is rejected, and other switches that
-    wait for the former main account's answer are scheduled for now. From when on the former main account has had the
-    account is saved with its consent: once the account is closed, it sees the costs from then until the switch. Planned
-    changes of contracts and cancellations stay.
+    The move has the effects of a detachment. If the former main account had ordered the account, the account gets a
+    copy of that contract holder. Invitations sent by people of the former main account, and its offer to pay by its
+    collective invoice, are deleted. A running or planned detach request is rejected, and other switches that wait for
+    the former main account's answer are scheduled for now. Planned changes of contracts and cancellations stay.
 
-    Raises `AlreadyAttached` if the account belongs to the requesting main account already, or to another one than the
-    main account that has consented, and `RuleBroken` if it is on a collective invoice of its present main account.
+    The day from which the former main account had the account is saved with its consent: once the account is closed,
+    the former main account can see its costs from that day until the switch.
+
+    Raises `AlreadyAttached` if the account already belongs to the requesting main account, or belongs to another one
+    than the main account that has consented. Raises `RuleBroken` if it is on a collective invoice of its present main
+    account.
     """
     ensure_may_switch(session, switch, account)
     consent = session.get(MainConsent, switch.id)

@@ -1,8 +1,8 @@
-"""Migrations of the portal's database, run with the application's own connection settings.
+"""Migrations of the portal's database with Alembic, run on the application's own connection.
 
-Safe on a running system: each migration, or each of its statements, is a transaction of its own and waits at most 300
-milliseconds for each lock (`lock_timeout`), because customers' requests wait behind a migration that waits. Then it is
-rolled back, others come first, and it is tried again for two minutes.
+They are safe on a running system. Each migration, or each of its statements, is a transaction of its own and waits at
+most 300 milliseconds for each lock (`lock_timeout`), because customers' requests wait behind it meanwhile. If it gets
+no lock, it is rolled back, other transactions continue, and it is tried again for two minutes.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from sqlalchemy.exc import OperationalError
 from models.db.advisory_locks import AdvisoryLock, hold_advisory_lock
 
 PATIENCE = "300ms"
-"""How long a statement of a migration waits for a lock: others wait behind it meanwhile."""
+"""How long a statement of a migration waits for a lock, as a PostgreSQL setting; other statements wait behind it."""
 _PATIENCE_CONCURRENTLY = "60s"
-"""How long a statement waits whose lock lets others go on: of an index that is made CONCURRENTLY."""
+"""How long a statement with CONCURRENTLY waits for a lock; other statements do not wait behind it."""
 _TRY_FOR = 120.0
-"""Seconds for which a migration is tried again; those in which it goes on do not count."""
+"""Seconds for which a migration that gets no lock is tried again; they start again after each try that did work."""
 _WORKED = 5.0
-"""Seconds of a try from which on it did more than wait: an index was made, or rows were examined."""
+"""A try that took more seconds than this has done work, such as making an index, and not only waited."""
 _PAUSE = 0.5
-"""Seconds between two tries, in which others get their turn."""
+"""Seconds between two tries, in which other transactions get the lock."""
 # What a migration that was interrupted has left: `if_not_exists` would take it for the whole index.
 _HALF_MADE = """
 SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
@@ -55,7 +55,7 @@ def _config(connection: sa.Connection | None = None) -> Config:
 def upgrade(engine: sa.Engine, revision: str = "head") -> None:
     """Migrate the schema up to a revision, by default the newest. Safe to run twice, and on two machines at once.
 
-    Raises `OperationalError` of SQLAlchemy if a table is in use whenever it is tried, for two minutes.
+    Raises `OperationalError` of SQLAlchemy if a table was in use at every try for two minutes.
     """
     with _alone(engine) as connection:
         _until_free(connection, lambda: command.upgrade(_config(connection), revision))
@@ -68,7 +68,7 @@ def downgrade(engine: sa.Engine, revision: str) -> None:
 
 
 def statements(revisions: str) -> str:
-    """Return the SQL script for a range of revisions, such as `0013:head`, for the linter. Needs no database."""
+    """Return the SQL script of a range of revisions, such as `0013:head`, for a linter. Needs no database."""
     config = _config()
     config.output_buffer = io.StringIO()
     command.upgrade(config, revisions, sql=True)
@@ -83,10 +83,11 @@ def head_revision() -> str:
 
 
 def serves(revision: str | None) -> bool:
-    """Return whether this version works with a schema of this revision: with its own, and with every newer one.
+    """Return whether this version of the program works with a schema of this revision: its own or any newer one.
 
     During an upgrade the schema is migrated first, and the old version's processes go on until they are replaced. Each
-    migration is such that the version before it can work with it. `revision` is None for a database without a schema.
+    migration is written so that the previous version can work with it. `revision` is None for a database without a
+    schema.
     """
     # Revisions are numbers with leading zeros, in the order of the migrations.
     return revision is not None and revision >= head_revision()
@@ -104,7 +105,10 @@ def current_revision(connection: sa.Connection) -> str | None:
 
 @contextmanager
 def _alone(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """Yield a connection that holds the migration lock: a second machine that migrates waits until this one is done."""
+    """Yield a connection that holds the migration lock; it is closed at the end of the block, which frees the lock.
+
+    A second machine that migrates waits for the lock. Each statement on the connection gets its lock timeout.
+    """
     with engine.connect() as connection:
         hold_advisory_lock(connection, AdvisoryLock.MIGRATION)
         connection.commit()
@@ -117,7 +121,7 @@ def _alone(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 
 def _limit_wait(_connection: sa.Connection, cursor: psycopg.Cursor, statement: str, *_arguments: object) -> None:
-    """Set how long this statement may wait for a lock."""
+    """Set `lock_timeout` before a statement runs: an event handler for SQLAlchemy's `before_cursor_execute`."""
     patience = _PATIENCE_CONCURRENTLY if "CONCURRENTLY" in statement else PATIENCE
     cursor.execute(f"SET lock_timeout = '{patience}'".encode())
 

@@ -1,4 +1,4 @@
-"""Rules for what is planned for a contract: changes build on earlier ones, and none takes effect after the end."""
+"""Rules for planned changes of a contract: no change after the contract's end, none cancelled before a later one."""
 
 from __future__ import annotations
 

@@ -17,5 +17,5 @@ HOLDS: Mapping[Reason, timedelta] = {
 
 
 def promised_until(reason: Reason, now: datetime) -> datetime:
-    """Return the end of the day (in Germany) by which the carrier acts on a request held for `reason` from now on."""
+    """Return the end of the day in Berlin by which the carrier promises to act on a request held now for `reason`."""
     return end_of_day(now + HOLDS.get(reason, LONGEST_HOLD))

@@ -74,7 +74,7 @@ class Request(BulkQueueRow, Base):
     block_size: Mapped[int | None]
     option_keys: Mapped[list[str] | None] = mapped_column(postgresql.ARRAY(sa.Text))
     option_details: Mapped[dict[str, Any] | None] = mapped_column(postgresql.JSONB(none_as_null=True))
-    """The details of the ordered options, by field of the order (`models.orders.options`); None without any."""
+    """The details of the ordered options, by field name of the order (`models.orders.options`); None without any."""
     request_uri: Mapped[RequestUri | None] = mapped_column(enumeration(RequestUri, "request_uri"))
     """The content of the request line of calls to an ordered trunk; None if the order does not choose."""
     countries: Mapped[list[str] | None] = mapped_column(postgresql.ARRAY(sa.Text))
@@ -418,9 +418,9 @@ class Request(BulkQueueRow, Base):
         return self.status in (Status.HELD, Status.FAILED)
 
     def retry(self, now: datetime) -> None:
-        """Schedule the current step of a held or failed request to run again now, on demand of staff or the requester.
+        """Schedule the current step of a held or failed request to run now, on demand of staff or the requester.
 
-        The status becomes `in_progress`, the count of failed attempts 0, and a timeline entry is added. Raises
+        The status becomes `in_progress`, the number of failed attempts becomes 0, and a timeline entry is added. Raises
         `IllegalTransition` unless the request is held or failed.
         """
         if not self.can_retry:

@@ -1,4 +1,4 @@
-"""Lets the carrier's staff invite an administrator to an account in which nobody can do so."""
+"""Invitation of an administrator, by the carrier's staff, to an account in which nobody can send one."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ def name_administrator(
 ) -> Invitation:
     """Invite a person as administrator of an account that has none, or whose only one cannot be reached any more.
 
-    The member of staff judges whether a present administrator can be reached; this is not checked. `proof` is that
-    member's description of the evidence that the person may administer the account; it is stored in the account's audit
-    log. A present administrator is told by mail and keeps the role, but the new one can take it away. The open
-    questions for consent that the account is asked leave the back office's list of those that reach nobody. Raises
-    `NotFound` unless the account is in service, `Forbidden` if `staff` is not one of the carrier's staff,
-    `SeveralAdministrators` if there is more than one administrator, and `AlreadyUser` if the person is the only
-    administrator already.
+    Staff judge whether a present administrator can be reached; this is not checked. `proof` is their description of the
+    evidence that the person may administer the account; it is stored in the account's audit log. A present
+    administrator is told by mail and keeps the role, but the new one can take it away. Questions for consent that the
+    account has not received are removed from the back office's list of questions that reach nobody. Returns the
+    invitation.
+
+    Raises `NotFound` unless the account is in service, `Forbidden` if `staff` is not one of the carrier's staff,
+    `SeveralAdministrators` if there is more than one administrator, and `AlreadyUser` if the person is already the only
+    administrator.
     """
     if account.state is not AccountState.ACTIVE:
         raise NotFound

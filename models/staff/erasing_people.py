@@ -1,9 +1,9 @@
-"""Erasing a user's personal data (GDPR, Art. 17): access ends at once, and a job later removes name and address.
+"""Erasing of a user's personal data (GDPR, Art. 17): access ends at once, and a job later removes name and address.
 
 Rows that contracts, business letters and the audit log need are kept, and refer to the user by id. The web front end
 may not change names or addresses: it only records the request (`Erasure`), and the job `erasures` does the rest.
-Entries of the audit log cannot be changed, but contain only the user's id, so that removing the name from the user is
-enough.
+Entries of the audit log cannot be changed, but they contain only the user's id, so it is enough to remove the name from
+the user's row.
 """
 
 from __future__ import annotations
@@ -44,9 +44,12 @@ BUSINESS_LETTERS = (
 )  # fmt: skip
 """The mails that are kept as they were sent, for six years (§ 257 HGB): they confirm, refuse or end what was agreed."""
 NAMING = ("invitation", "administrator_named", "api_token_created", "api_token_expires", "secret_renewed")
-"""The mails to others, about no request and no business letters, that may name the person who has done something."""
+"""Templates of mails to other people that may name the user who has done something.
+
+These mails are about no request and are no business letters.
+"""
 ERASED_NAME = "Gelöschte Person"
-"""What is shown in the place of the name of an erased person."""
+"""The text that replaces the name of an erased person."""
 
 
 def only_administrator_of(session: Session, user: User) -> list[Account]:
@@ -64,8 +67,8 @@ def ask_for_erasure(session: Session, user: User, now: datetime) -> None:
 
     Locks the user's accounts, then the user. The user's roles, logins, password, API tokens and unsent orders end at
     once, each account's audit log says that the user has left, and a last mail is queued to the user. Raises
-    `LastAdministrator` if an account would be left without an administrator, and `Forbidden` if the user is one of the
-    carrier's staff, who cannot be erased in this way.
+    `LastAdministrator` if an account would be left without an administrator. Raises `Forbidden` if the user is one of
+    the carrier's staff, who cannot be erased in this way.
     """
     if user.is_staff:
         raise Forbidden
@@ -111,7 +114,10 @@ def _lock_with_accounts(session: Session, user: User) -> Sequence[Account]:
 
 
 def open_erasures(session: Session) -> Sequence[tuple[Erasure, User]]:
-    """Lock and return the erasures that are not carried out yet, each with the user to erase. Skips locked rows."""
+    """Lock and return the erasures that are not carried out yet, each with the user to erase.
+
+    Skips erasures that another transaction has locked.
+    """
     query = sa.select(Erasure, User).join(User, User.id == Erasure.user_id).where(Erasure.done_at.is_(None))
     rows = session.execute(query.order_by(Erasure.user_id).with_for_update(skip_locked=True, of=Erasure))
     return [(erasure, user) for erasure, user in rows]

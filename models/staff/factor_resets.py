@@ -1,4 +1,4 @@
-"""Removing the second factors of a user who has lost them: requested by staff, carried out a day later.
+"""Removal of the second factors of a user who has lost them: requested by staff, carried out a day later.
 
 The user is told by mail at once, and stops the reset by using a second factor or a recovery code, because that shows
 that it is not lost. Staff can withdraw the reset before it is carried out. Factors of the carrier's staff can be reset
@@ -24,7 +24,7 @@ from models.people.second_factors import RecoveryCode, SecondFactor, factors_of,
 from models.people.users import User
 
 RESET_AFTER = timedelta(days=1)
-"""The time between the question and the reset, in which the person can read the mail and stop it."""
+"""The time between the request for a reset and the reset, in which the user can read the mail and stop the reset."""
 
 
 _USES = (
@@ -36,7 +36,7 @@ _USES = (
 
 
 class FactorReset(Base):
-    """A scheduled reset of a user's second factors; `proof` is how staff know that the user has asked for it.
+    """A scheduled reset of a user's second factors; `proof` says how staff know that the user has asked for it.
 
     The row is deleted when the reset is carried out, stopped or withdrawn; the audit log keeps what happened.
     """
@@ -50,18 +50,19 @@ class FactorReset(Base):
 
     @property
     def due_at(self) -> datetime:
-        """Return when the factors are removed, unless one of them is used before that time."""
+        """Return the time at which the factors are removed, unless one of them is used before."""
         return self.asked_at + RESET_AFTER
 
 
 def ask_for_factor_reset(session: Session, staff: Principal, user: User, proof: str, now: datetime) -> FactorReset:
     """Schedule the removal of the user's second factors and recovery codes in a day; tell the user by mail at once.
 
-    Using a factor before then stops the reset. `proof` is how the carrier knows that the user has asked for it. The
-    audit log of each of the user's accounts stores it, with the name of the member of staff. Safe to run twice: a reset
-    that is scheduled already stays as it is, and no further mail is sent. Raises `Forbidden` unless `staff` is one of
-    the carrier's staff, acts without an API token, and the user is not staff. Raises `NotFound` if the user has no
-    second factor.
+    Returns the reset. Using a factor before then stops it. `proof` says how the carrier knows that the user has asked
+    for it; the audit log of each of the user's accounts stores it, with the name of the member of staff. Safe to run
+    twice: a reset that is already scheduled stays as it is, and no further mail is sent.
+
+    Raises `Forbidden` unless `staff` is one of the carrier's staff and acts without an API token, or if the user is
+    staff. Raises `NotFound` if the user has no second factor.
     """
     if not staff.is_staff or staff.token_id is not None or user.is_staff:
         raise Forbidden
@@ -96,8 +97,8 @@ def withdraw_factor_reset(session: Session, staff: Principal, user: User, now: d
 def open_resets(session: Session) -> Sequence[tuple[FactorReset, User]]:
     """Lock the users for whom a reset of second factors is scheduled; return the resets, each with its user.
 
-    The time of a reset may not have come yet. Users whom another transaction has locked are left out. Every transaction
-    that deletes a reset must lock the user first.
+    Resets whose time has not come yet are included. Users whom another transaction has locked are left out. Every
+    transaction that deletes a reset must lock the user first.
     """
     query = sa.select(FactorReset, User).join(User, User.id == FactorReset.user_id).order_by(FactorReset.user_id)
     return [(reset, user) for reset, user in session.execute(query.with_for_update(skip_locked=True, of=User))]

@@ -1,4 +1,4 @@
-"""Conditions that select old requests, mails, documents and closed accounts for deletion after the carrier's periods.
+"""SQL conditions for old requests, mails, documents and closed accounts that are to be deleted or cleared.
 
 `models.retention` has the periods with their reasons. The job `leftovers` uses these functions in batches. The history
 of contracts is kept: contracts, trunks, and the orders that created them.
@@ -32,14 +32,14 @@ from models.telephony.trunks import SipTrunk
 OF_REQUEST = (TimelineEntry, Consent, MainConsent, OwnershipProof, AddressDocument, Message)
 """The tables whose rows are deleted with their request."""
 _NOBODY = "erased-account-%@erased.invalid"
-"""The address in the place of a contact's, as a pattern for LIKE; the account's id is in it."""
+"""The address that replaces the contact's e-mail address, as a pattern for LIKE; % stands for the account's id."""
 
 
 def old_messages(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
-    """Return an SQL condition for mails and letters to delete: they were sent or refused longer ago than they are kept.
+    """Return an SQL condition for mails and letters to delete: sent or refused longer ago than they are kept.
 
-    `periods` has the time for which they are kept. Messages about requests that have not ended stay, because some are
-    sent only once.
+    `periods` has the times for which they are kept. Messages about requests that have not ended stay, because some
+    messages are sent only once.
     """
     left = sa.func.coalesce(Message.sent_at, Message.refused_at)
     letter = Message.template.in_(BUSINESS_LETTERS)
@@ -53,8 +53,8 @@ def old_messages(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
 def old_documents(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
     """Return an SQL condition for uploaded documents to delete: proofs of addresses and certificates of need.
 
-    They belong to ended requests, and were decided on, or else uploaded, longer ago than they are kept
-    (`periods.documents`).
+    Their requests have ended. They were decided on, or uploaded if there was no decision, longer ago than
+    `periods.documents`.
     """
     decided = sa.func.coalesce(AddressDocument.decided_at, AddressDocument.uploaded_at)
     runs = sa.exists().where(Request.id == AddressDocument.request_id, Request.ended_at.is_(None))
@@ -73,8 +73,9 @@ def old_token_addresses(now: datetime, _periods: Periods) -> sa.ColumnElement[bo
 def old_accounts(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
     """Return an SQL condition for accounts whose name, street and contact are to be removed.
 
-    They are closed, or were ordered and never came into service. They have had no contract and no unfinished request
-    for as long as business letters are kept (`periods.business_years`), and staff can retry none of their orders.
+    They are closed, or were ordered and never came into service. For as long as business letters are kept
+    (`periods.business_years`) they have had no contract and no unfinished request, and staff can retry none of their
+    orders.
     """
     before = start_of_year_ago(now, periods.business_years)
     contract = sa.exists().where(
@@ -90,9 +91,9 @@ def old_accounts(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
 
 
 def old_holders(now: datetime, _periods: Periods) -> sa.ColumnElement[bool]:
-    """Return an SQL condition for contract holders to delete: those of accounts that ended before last year began.
+    """Return an SQL condition for contract holders to delete: those of accounts that ended before last year.
 
-    Imported accounts have no contracts in this database, so their end is taken from the audit log.
+    Imported accounts have no contracts in this database, so the audit log shows when they were closed.
     """
     return ContractHolder.left_over(now) & ~_closed_since(ContractHolder.account_id, start_of_last_year(now))
 
@@ -111,18 +112,21 @@ NAMELESS = {
     Account.contact_phone: None,
     Account.contact_email: sa.func.replace(_NOBODY, "%", sa.cast(Account.id, sa.Text)),
 }
-"""What an account has instead of name, street and contact. Postal code and town stay, for the history of numbers."""
+"""The values that replace an account's name, street and contact, by column.
+
+Postal code and town stay, for the history of numbers.
+"""
 WITHOUT_ADDRESS = {ApiToken.last_used_at: None, ApiToken.last_used_address: None}
-"""What an API token has instead of its last use."""
+"""The values that clear the time and IP address of an API token's last use, by column."""
 
 
 def old_requests(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
     """Return an SQL condition for requests to delete.
 
     They ended longer ago than business letters are kept (`periods.business_years`), and nothing in force depends on
-    them. Kept are the requests of an uploaded file (until the file is deleted), orders from which a contract or trunk
-    comes, the link or switch by which an account is attached, and changes of contracts as long as letters about the
-    contract are kept.
+    them. The following are kept: the requests of an uploaded file, until the file is deleted; orders that led to a
+    contract or trunk; the link or switch by which an account is attached; and changes of a contract for as long as
+    letters about the contract are kept.
     """
     before = start_of_year_ago(now, periods.business_years)
     contract = sa.exists().where(Contract.request_id == Request.id)
@@ -140,7 +144,7 @@ def old_requests(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
 
 
 def delete_of_requests(session: Session, ids: Sequence[UUID]) -> None:
-    """Delete the rows that belong to these requests: timelines, consents, proofs, documents and messages.
+    """Delete the rows that belong to the requests with these ids: timelines, consents, proofs, documents and messages.
 
     A detach request that had replaced one of these requests no longer refers to it.
     """

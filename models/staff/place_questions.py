@@ -1,4 +1,4 @@
-"""Lets the carrier's staff decide whether an address lies in the Ortsnetz (local exchange area) of an area code."""
+"""Decisions of the carrier's staff whether an address lies in the Ortsnetz (local exchange area) of an area code."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class PlaceQuestion:
 def find_question(session: Session, staff: Principal, id: uuid.UUID) -> PlaceQuestion:
     """Return the question with this id: whether an address lies in an Ortsnetz (local exchange area).
 
-    It may be answered already. Raises `Forbidden` if `staff` is not one of the carrier's staff, and `NotFound` if there
-    is no such question.
+    The question may already be answered. Raises `Forbidden` if `staff` is not one of the carrier's staff, and
+    `NotFound` if there is no such question.
     """
     place = _place_for_staff(session, staff, id)
     return PlaceQuestion(
@@ -65,12 +65,13 @@ def answer_place_question(
 ) -> list[Request]:
     """Store the answer whether the question's address lies in the Ortsnetz, and let the waiting orders continue now.
 
-    An Ortsnetz is the local exchange area of an area code. `fits` is the answer, which holds for all later orders, too.
-    The next steps of the waiting orders are scheduled for now: after True the orders continue, after False they are
-    rejected, with the area codes that fit. Returns these orders. A new answer replaces an earlier one; orders that have
-    ended stay as they are. `seen` is the `answer_version` that the person saw. Raises `SeenOtherwise` if the question
-    was answered since then, `Forbidden` if `staff` is not one of the carrier's staff, and `NotFound` if there is no
-    question with the id `id`.
+    An Ortsnetz is the local exchange area of an area code. `fits` is the answer, which also applies to all later
+    orders. The next steps of the waiting orders are scheduled for now: if `fits` is True the orders continue, otherwise
+    they are rejected, with the area codes that fit. Returns these orders. A new answer replaces an earlier one; orders
+    that have ended stay as they are.
+
+    `seen` is the `answer_version` that the person saw. Raises `SeenOtherwise` if the question was answered since then,
+    `Forbidden` if `staff` is not one of the carrier's staff, and `NotFound` if there is no question with the id `id`.
     """
     place = _place_for_staff(session, staff, id)
     waiting = _waiting(session, place, sa.select(Request).order_by(Request.id).with_for_update(of=Request))
@@ -101,9 +102,9 @@ def _place_for_staff(session: Session, staff: Principal, id: uuid.UUID) -> Known
 
 
 def _waiting(session: Session, place: KnownPlace, query: sa.Select[Request]) -> list[Request]:
-    """Return the orders of `query` at the step `verify` with the town, postal code and area code of `place`, by id.
+    """Return the orders of `query` that wait at the step `verify` for the answer about `place`, sorted by id.
 
-    Requests for more numbers for an existing account are included.
+    They have its town, postal code and area code. Requests for more numbers for an existing account are included.
     """
     found = query.join(Account, Account.id == Request.account_id).where(
         Request.kind.in_((Kind.ORDER, Kind.NUMBERS)),

@@ -1,4 +1,4 @@
-"""Actions on a request that a member of the carrier's staff performs in their own name.
+"""Actions on a request by the carrier's staff: retry, cancel, and decide on a document. Each is logged in their name.
 
 An action is refused with `SeenOtherwise` if the request has changed since the person saw it on the page.
 """
@@ -30,7 +30,7 @@ _OF_DOCUMENTS = (AuditEvent.DOCUMENT_OPENED, AuditEvent.DOCUMENT_RELEASED, Audit
 
 
 class SeenOtherwise(Exception):
-    """Raised when a request or question has changed since the page was rendered on which the person decided to act."""
+    """Raised when a request or question has changed since the person who acts on it saw it on the page."""
 
 
 def retry(session: Session, staff: Principal, id: uuid.UUID, seen: int, now: datetime) -> None:
@@ -49,11 +49,13 @@ def retry(session: Session, staff: Principal, id: uuid.UUID, seen: int, now: dat
 def cancel(session: Session, staff: Principal, id: uuid.UUID, seen: int, now: datetime) -> None:
     """Cancel a customer's request, as a member of the carrier's staff, and record this in the audit log.
 
-    Also closes the account that an order has reserved. `seen` is the version of the request that the person saw: the id
-    of its newest timeline entry. Locks the request. Raises `SeenOtherwise` if the request has changed since then, and
-    `TooLate` if it was completed, rejected or cancelled, if its provisioning has begun (and has not failed), if its
-    attaching or detaching has begun, or if a worker has claimed it. Raises `NotFound` if no request has this id, and
-    `Forbidden` if `staff` is not one of the carrier's staff.
+    If the request is an order, also closes the account that the order has reserved. `seen` is the version of the
+    request that the person saw: the id of its newest timeline entry. Locks the request.
+
+    Raises `SeenOtherwise` if the request has changed since then. Raises `TooLate` if it was completed, rejected or
+    cancelled, if its provisioning has begun (and has not failed), if its attaching or detaching has begun, or if a
+    worker has claimed it. Raises `NotFound` if no request has this id, and `Forbidden` if `staff` is not one of the
+    carrier's staff.
     """
     request = _locked(session, staff, id)
     _ensure_seen(session, request, seen)
@@ -72,7 +74,7 @@ def decide_on_document(
 ) -> None:
     """Accept or refuse the document that was uploaded as a proof, and record this in the audit log.
 
-    `refusal` is why the document is refused, which the customer reads; None accepts the document. After a refusal the
+    `refusal` is the reason of a refusal, which the customer reads; None accepts the document. After a refusal the
     request waits for another document, and an order also for the code from the letter. `seen` is the version of the
     request that the person saw (the id of its newest timeline entry), None on the command line. Raises `SeenOtherwise`
     if the request has changed since then, `NotAwaited` if no document is undecided or the request is not pending,
@@ -90,7 +92,7 @@ def decide_on_document(
 def open_document(session: Session, staff: Principal, id: uuid.UUID, now: datetime) -> AddressDocument | None:
     """Return the request's newest uploaded document, and record in the audit log who opened it; None if there is none.
 
-    The document may be decided on already. Raises `NotFound` if no request has this id, and `Forbidden` if `staff` is
+    The document may already be decided on. Raises `NotFound` if no request has this id, and `Forbidden` if `staff` is
     not one of the carrier's staff.
     """
     request = find_for_staff(session, staff, id)
@@ -136,9 +138,9 @@ def record_staff_action(session: Session, staff: Principal, request: Request, de
 
 
 def staff_actions_on(session: Session, request: Request) -> Sequence[AttributedEntry]:
-    """Return the audit entries of the staff's actions on a request, without looks at it, the newest first.
+    """Return the audit entries of the staff's actions on a request, the newest first.
 
-    Runs one statement.
+    Entries that only say that staff looked at the request are left out. Runs one statement.
     """
     # Not by the main account, to which the request may have come later.
     about_it = sa.literal_column("audit_entries.facts ->> 'request'") == str(request.id)

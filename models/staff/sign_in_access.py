@@ -1,7 +1,7 @@
-"""Who can sign in, as the carrier decides at its console: first logins, and people who are shut out or let in again.
+"""Decisions of the carrier, at its console, who can sign in: first logins, and people who are locked out or let in.
 
-A person gets in by a mailed link with which they set their first password. Everything is in the audit log, in no
-person's name.
+New people get a mail with a link, by which they set their first password. Everything is in the audit log as done by the
+carrier, without the name of a member of staff.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def user_by_email(session: Session, email: str) -> User | None:
 def create_staff(session: Session, to: Recipient, now: datetime) -> Access:
     """Create the login of one of the carrier's staff. Safe to run twice.
 
-    Raises `AlreadyUser` if a customer signs in with the address: staff need an address of their own; and `BeingErased`
-    if its person is to be erased.
+    Raises `AlreadyUser` if a customer signs in with the address, because staff need an address of their own. Raises
+    `BeingErased` if the person with the address is to be erased.
     """
     access = _user(session, to, now, is_staff=True)
     if not access.user.is_staff:
@@ -65,11 +65,11 @@ def create_staff(session: Session, to: Recipient, now: datetime) -> Access:
 
 
 def add_first_administrator(session: Session, account: Account, to: Recipient, now: datetime) -> Access:
-    """Make a person the administrator of an account that has none; create their login if there is none.
+    """Make a person the administrator of an account that has none; create their login if they have none.
 
-    Safe to run twice: nothing changes if the person is the administrator. Raises `NotFound` unless the account is
-    active, `HasAdministrator` if another person is, `Forbidden` if the address is one of the carrier's staff, and
-    `BeingErased` if its person is to be erased.
+    Safe to run twice: nothing changes if the person is already the administrator. Raises `NotFound` unless the account
+    is active, `HasAdministrator` if another person is administrator, `Forbidden` if the address is that of one of the
+    carrier's staff, and `BeingErased` if the person with the address is to be erased.
     """
     lock_account(session, account)
     if account.state is not AccountState.ACTIVE:
@@ -90,13 +90,13 @@ def add_first_administrator(session: Session, account: Account, to: Recipient, n
 
 
 def enter_user(session: Session, account: Account, to: Recipient, role: Role, now: datetime) -> Access:
-    """Give a person a role in an account that another system has had, and record it in the account's audit log.
+    """Give a person a role in an account that is taken over from another system, and record it in the audit log.
 
-    Creates their login if there is none; an existing one keeps its name and language. Safe to run twice: nothing
-    changes if the person has the role. Raises `InvalidField`: for `customer_number` with the code `account_closed`
-    unless the account is active, for `role` with `other_role` if the person has another role in the account, and for
-    `email` with `staff`, `being_erased` or `disabled` if the login is one of the carrier's staff, is to be erased, or
-    is shut out.
+    Creates the person's login if there is none; an existing one keeps its name and language. Safe to run twice: nothing
+    changes if the person already has the role. Raises `InvalidField` for the field `customer_number` with the code
+    `account_closed` unless the account is active, and for `role` with `other_role` if the person has another role in
+    the account. Raises it for `email` with `staff`, `being_erased` or `disabled` if the login is one of the carrier's
+    staff, is to be erased, or is disabled.
     """
     lock_account(session, account)
     if account.state is not AccountState.ACTIVE:
@@ -122,10 +122,10 @@ def enter_user(session: Session, account: Account, to: Recipient, role: Role, no
 
 
 def tell_first_login(session: Session, user: User, account: Account, role: Role, now: datetime) -> bool:
-    """Mail a person who was taken over a link to set the first password; return False if they get none.
+    """Mail a person taken over from another system a link to set the first password; return False if no mail is sent.
 
-    `role` is theirs in `account`, one of their accounts. Those who have a password or are shut out get none, and nobody
-    gets a second one, however often and for however many accounts this is called.
+    `role` is the person's role in `account`, one of their accounts. People who have a password or are disabled get no
+    mail. Nobody gets a second mail, however often and for however many accounts this is called.
     """
     to, occasion = Recipient(user.name, user.email, user.locale), f"{user.id}/taken over"
     if user.password_hash is not None or user.disabled_at is not None or was_queued(session, _MAIL, occasion, to):
@@ -136,10 +136,10 @@ def tell_first_login(session: Session, user: User, account: Account, role: Role,
 
 
 def tell_first_administrators(session: Session, accounts: Mapping[str, str], now: datetime) -> int:
-    """Mail administrators who were taken over a link to set the first password; return how many get one.
+    """Mail administrators taken over from another system a link to set the first password; return how many get one.
 
-    `accounts` has the address of the person by the account's customer number. A person who is no
-    administrator of that account gets none; otherwise as `tell_first_login`.
+    `accounts` has the administrator's address by the account's customer number. A person who is no administrator of
+    that account gets no mail, nor does anybody to whom `tell_first_login` sends none.
     """
     query = (
         sa.select(User, Account)
@@ -169,10 +169,10 @@ def mail_access(
     role: Role = Role.ADMINISTRATOR,
     occasion: str = "",
 ) -> None:
-    """Tell a person by mail that they can sign in: with a link to set the first password, unless they have one.
+    """Tell a person by mail that they can sign in, with a link to set the first password unless they have one.
 
-    `account` is the account in which they have `role` now, None for the carrier's staff. `occasion` is unique for each
-    mail to a person; without it, it is the time.
+    `account` is the account in which they have `role` now, None for the carrier's staff. `occasion` is a text that is
+    unique for each mail to a person; if it is empty, it is made from the time.
     """
     is_first = user.password_hash is None
     path, words = first_password_link(user, now)
@@ -190,12 +190,12 @@ def mail_access(
 
 
 def disable(session: Session, user: User, now: datetime) -> bool:
-    """Shut a person out: they cannot sign in, and get no new password. Return False if they are shut out already.
+    """Lock a person out: they cannot sign in, and get no new password. Return False if they are already locked out.
 
-    All their logins and API tokens end, and the invitations that they have sent, except those that an order has caused.
-    The links and codes that were mailed to them are void for good, invitations included, and so are the link codes that
-    they have made. Roles stay, for the day when they are let in again; until then they do not count as administrator
-    anywhere. The person is told by mail.
+    All their logins and API tokens end, and so do the invitations that they have sent, except those that an order has
+    caused. The links and codes that were mailed to them are void for good, invitations included, and so are the link
+    codes that they have made. Their roles stay for the time when they are let in again; until then they do not count as
+    administrator anywhere. The person is told by mail.
     """
     session.refresh(user, with_for_update={"key_share": True})
     if user.disabled_at is not None:
@@ -215,10 +215,10 @@ def disable(session: Session, user: User, now: datetime) -> bool:
 
 
 def enable(session: Session, user: User, now: datetime) -> bool:
-    """Let a person in again who was shut out (`disable`), with roles, password and second factors as they were.
+    """Let a person in again whom `disable` has locked out, with their former roles, password and second factors.
 
-    API tokens, invitations, link codes and mailed links do not come back. Return False if the person is not shut out.
-    The person is told by mail.
+    API tokens, invitations, link codes and mailed links do not come back. Returns False if the person is not locked
+    out. The person is told by mail.
     """
     session.refresh(user, with_for_update={"key_share": True})
     if user.disabled_at is None:

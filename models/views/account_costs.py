@@ -1,4 +1,4 @@
-"""What a main account and its sub-accounts cost in a month: page by page, in total, and for a single account.
+"""The costs of a main account and its sub-accounts in a month: page by page, in total, and for a single account.
 
 People who may see an account's contract may see its costs. For an account that was attached by a link or a collective
 invoice, only the months since then are shown: its company has not agreed to more. An account that was closed by a
@@ -35,7 +35,7 @@ from models.states import ENDED, AccountState, Kind, Origin, Status
 from models.values import CUSTOMER_NUMBER
 
 EARLIEST = Month(2000, 1)
-"""The first month whose costs can be asked for."""
+"""The first month whose costs can be requested."""
 
 
 def latest_month(now: datetime) -> Month:
@@ -62,10 +62,10 @@ def month_asked_for(text: str | None, now: datetime) -> Month:
 
 @dataclass(frozen=True, slots=True)
 class AccountCosts:
-    """What an account costs in a month: `charges` has one charge for each of its contract lines.
+    """The costs of an account in a month: `charges` has one charge for each of its contract lines.
 
-    They are sorted by contract, tariffs first, then by begin. A line that begins or ends in the month is included even
-    if no day of it is charged. `changes` are the lines that begin or end in the month.
+    The charges are sorted by contract, tariffs first, then by begin. A line that begins or ends in the month is
+    included even if no day of it is charged. `changes` are the beginnings and ends of lines in the month.
     """
 
     account: Account
@@ -81,10 +81,10 @@ class AccountCosts:
 def costs_page(
     session: Session, main: Account, month: Month, search: str = "", *, after: str | None = None, limit: int = 50
 ) -> Page[AccountCosts]:
-    """Return a page of the costs of `main` and its sub-accounts with a contract in the month, by customer number.
+    """Return a page of the costs of `main` and its sub-accounts that have a contract in the month, by customer number.
 
     Each word of `search` must occur in the account's customer number, name, street or city. `after` is the cursor from
-    the page before (None: first page), `limit` the page size. Runs four statements at most. Raises `BadCursor` if
+    the previous page (None: first page), `limit` the page size. Runs four statements at most. Raises `BadCursor` if
     `after` is no cursor of this list.
     """
     query = sa.select(Account).where(_seen(main, month, search), _has_contract(month))
@@ -100,7 +100,7 @@ def costs_page(
 
 
 def costs_of_account(session: Session, account: Account, month: Month) -> AccountCosts:
-    """Return what one account costs in the month, even before it was attached. Runs three statements at most."""
+    """Return the costs of one account in the month, even before it was attached. Runs three statements at most."""
     return _costs(session, [account], month)[0]
 
 
@@ -183,8 +183,8 @@ _ENDED = sa.func.least(ContractItem.ended_at, Contract.ended_at)
 def _lines(month: Month) -> sa.Select[*tuple[Any, ...]]:
     """Return the query for the contract lines of all accounts that ran on a day of the month, with their prices.
 
-    `began` and `ended` are the days in Berlin on which a line begins and ends, also outside the month; `ended` is null
-    for a line without an end.
+    `began` and `ended` are the days in Berlin on which a line begins and ends, and may lie outside the month; `ended`
+    is null for a line without an end.
     """
     return (
         sa.select(

@@ -1,4 +1,4 @@
-"""Queries of the carrier's back office: requests that wait for the carrier, search results, details of a request."""
+"""Queries of the carrier's back office: the requests that wait for the carrier, a search, and one request's details."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ from models.views.request_lists import timelines
 class Matter(StrEnum):
     """The reasons why a request waits for the carrier's staff.
 
-    It is held; it has failed; it has a document that staff have to accept or refuse; or it needs the consent of the
-    administrators of another account, or of its present main account, but no mail reaches any.
+    `HELD` and `FAILED` are its statuses. `DOCUMENT`: staff have to accept or refuse an uploaded document. `CONSENT`:
+    the administrators of another account, or of the account's present main account, have to consent, but mails reach
+    none of them.
     """
 
     HELD = "held"
@@ -47,8 +48,8 @@ class Matter(StrEnum):
 class MatterFilter:
     """The filters of the back office's list of requests; a field that is None or "" does not filter.
 
-    `search` is a request id or a customer number. `matter` is why a request waits for the carrier, `reason` the reason
-    code of its status. With a search, requests that do not wait for the carrier are found, too.
+    `search` is a request id or a customer number. `matter` is the reason why a request waits for the carrier, `reason`
+    the reason code of its status. A search also finds requests that do not wait for the carrier.
     """
 
     search: str = ""
@@ -61,8 +62,8 @@ class MatterFilter:
 class Listed:
     """A row of the back office's list: a request, and why it waits for the carrier; None if it does not wait.
 
-    `since` is when the undecided document was uploaded, or when it was found that the question for consent reaches
-    nobody. For other requests it is the time of the last change.
+    `since` is the time at which the undecided document was uploaded, or at which all mails asking for consent had been
+    refused. For other requests it is the time of their last change.
     """
 
     request: Request
@@ -74,7 +75,7 @@ class Listed:
 class RequestDetails:
     """One request with its timeline, its messages, its newest uploaded document and the staff's actions on it.
 
-    `asked` are the statuses of the proofs that the request has asked for. `document` is None if none was uploaded.
+    `asked` are the statuses of the proofs that the request needs. `document` is None if none was uploaded.
     """
 
     request: Request
@@ -84,15 +85,15 @@ class RequestDetails:
     document: AddressDocument | None
     staff_actions: Sequence[AttributedEntry]
     consent: Consent | None
-    """The question that a link request by consent asks; None for other requests, or before it is asked."""
+    """The consent that a link request has asked another account for; None if it has asked for none."""
     main_consent: MainConsent | None
-    """The question that a switch asks the present main account; None for other requests, or before it is asked."""
+    """The consent that a switch has asked the account's present main account for; None if it has asked for none."""
     asked_main: Account | None
-    """The present main account that a switch asks; None for other requests, or before it is asked."""
+    """The present main account that a switch has asked for consent; None if it has asked for none."""
 
     @property
     def version(self) -> int:
-        """Return the request's version: the id of its newest timeline entry, 0 without one. Each change raises it."""
+        """Return the request's version, which every change raises: the id of its newest timeline entry, or 0."""
         return self.timeline[-1].id if self.timeline else 0
 
     @property
@@ -102,7 +103,7 @@ class RequestDetails:
 
     @property
     def asks_nobody(self) -> str:
-        """Return the customer number of the account whose administrators the open question for consent would ask."""
+        """Return the customer number of the account whose administrators the open question for consent is meant for."""
         return self.asked_main.customer_number if self.asked_main is not None else self.request.customer_number
 
 
@@ -125,9 +126,9 @@ def matter_of(
 ) -> Matter | None:
     """Return why the request waits for the carrier; None if it does not.
 
-    `document` is the newest document uploaded for the request, `consent` the question to the other account's
-    administrators whether it may be attached, `main_consent` the one to its present main account; each is None if there
-    is none.
+    `document` is the newest document uploaded for the request. `consent` is the question to the administrators of the
+    account to be attached, `main_consent` the question to those of its present main account. Each is None if there is
+    none.
     """
     # Ownership can be proved otherwise while the first question is open: then only the second one waits.
     asked = {Reason.CONSENT_AWAITED: consent, Reason.MAIN_CONSENT_AWAITED: main_consent}
@@ -187,9 +188,9 @@ _SINCE = sa.func.coalesce(
 def page_of(session: Session, wanted: MatterFilter, *, after: str | None = None, limit: int = 50) -> Page[Listed]:
     """Return a page of requests that wait for the carrier, the longest waiting first.
 
-    With `wanted.search`, return the requests that it finds instead, whether or not they wait, the newest first. `after`
-    is the cursor from the page before (None: first page), `limit` the page size. Raises `BadCursor` if `after` is no
-    cursor of this list.
+    If `wanted.search` is set, return the requests that the search finds instead, the newest first, whether or not they
+    wait. `after` is the cursor from the previous page (None: first page), `limit` the page size. Raises `BadCursor` if
+    `after` is no cursor of this list.
     """
     place = _place(after) if after is not None else None
     query = sa.select(Request, _MATTER.label("matter"), _SINCE.label("since"))
@@ -246,7 +247,7 @@ def request_details(session: Session, id: uuid.UUID, now: datetime) -> RequestDe
 
 
 def waiting_files(session: Session, most: int = 50) -> list[Bulk]:
-    """Return up to `most` bulks (uploaded files) whose next rows wait for a limit of their company, the oldest first.
+    """Return up to `most` bulks (uploaded files) that wait because of a limit of their company, the oldest first.
 
     Each bulk's main account is loaded with it.
     """
@@ -255,10 +256,9 @@ def waiting_files(session: Session, most: int = 50) -> list[Bulk]:
 
 
 def _with_matters(query: sa.Select[Any]) -> sa.Select[Any]:
-    """Join an undecided document, and questions for consent that reach nobody, to a query for requests.
+    """Add outer joins to a query for requests: with the undecided document, and with consents whose mails reach nobody.
 
-    All are outer joins. `_MATTER` and `_SINCE` use their columns to tell why a request waits for the carrier, and
-    since when.
+    `_MATTER` and `_SINCE` use the joined columns to tell why a request waits for the carrier, and since when.
     """
     documents = query.outerjoin(AddressDocument, _OPEN_DOCUMENT)
     return documents.outerjoin(Consent, _UNREACHED_CONSENT).outerjoin(MainConsent, _UNREACHED_MAIN)
@@ -280,7 +280,7 @@ def _filters(wanted: MatterFilter) -> list[sa.ColumnElement[bool]]:
 
 
 def _found(session: Session, wanted: MatterFilter, place: _Place | None, limit: int) -> sa.SelectBase:
-    """Return a query for the ids of a page of search results: a union of one subquery for each way to match.
+    """Return a query for the ids of a page of search results: a union of one subquery for each condition of `_ways`.
 
     `wanted` has the search text and the filters. The page begins after the request that `place` names (None: first
     page). Each subquery returns at most `limit` ids and reads a range of one index.
@@ -301,9 +301,10 @@ def _found(session: Session, wanted: MatterFilter, place: _Place | None, limit: 
 
 
 def _ways(session: Session, search: str) -> list[sa.ColumnElement[bool]]:
-    """Return SQL conditions, each a way in which a request can match the search, which is an id or a customer number.
+    """Return SQL conditions, each of which finds requests by one meaning of the search text.
 
-    The number may be that of the request's main account, or of the account that the request is about.
+    The text can be a request's id, or the customer number of the request's main account or of the account that the
+    request is about.
     """
     number = typed_customer_number(search)
     if number is None:

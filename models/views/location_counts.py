@@ -1,4 +1,4 @@
-"""Counts and totals of a main account's locations: by state, and in groups by state or by town."""
+"""Counts and totals of the locations of a main account: by state, and in groups by state or by town."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from models.views.location_states import (
 )
 
 MOST_GROUPS = 500
-"""The most groups that are read; towns after them in alphabetical order are left out."""
+"""The greatest number of groups that are read; towns after these in alphabetical order are left out."""
 
 URGENT = (SiteState.YOURS, SiteState.SUSPENDED, SiteState.OFFLINE)
-"""The states of locations that somebody of the main account should look at."""
+"""The states of locations that people of the main account should look at."""
 
 
 class GroupBy(StrEnum):
@@ -48,9 +48,9 @@ class GroupBy(StrEnum):
 class Counts:
     """The numbers of locations of a main account.
 
-    `sites` is the number of all locations, the main account included, and `states` how many are in each state. `links`
-    is the number of link requests that have not ended and whose account is not known yet. They are no locations, but
-    `states` includes them.
+    `sites` is the number of all locations, the main account included, and `states` the number of locations in each
+    state. `links` is the number of link requests that have not ended and whose account is not known yet. They are no
+    locations, but are counted in `states`.
     """
 
     sites: int
@@ -62,8 +62,8 @@ class Counts:
 class Sums:
     """The totals of several locations: their number (`sites`), monthly price, channels, phone numbers, and trunks.
 
-    `monthly_cents` is in net euro cents. `urgent` counts the locations that wait for the requester, are suspended, or
-    have a trunk without a registered phone system.
+    `monthly_cents` is in net euro cents. `urgent` is the number of locations that wait for the requester, are
+    suspended, or have a trunk without a registered phone system.
     """
 
     sites: int = 0
@@ -98,9 +98,9 @@ def counts_of(session: Session, main: Account, *, offline: Sequence[int] = ()) -
 
 @cache
 def _counts() -> sa.Select[str, bool, int]:
-    """Return the query that counts a main account's locations, and its link requests without a known account, by state.
+    """Return the query that counts a main account's locations, and its links without a known account, by state.
 
-    Its columns are `state`, `is_link` and `times`, its parameters those of `values_for`. Built once per process.
+    Its columns are `state`, `is_link` and `times`; its parameters are those of `values_for`. Built once per process.
     """
     requested = running()
     moving = sa.select(moving_state(requested.c).label("state"), sa.literal(value=False).label("is_link"))

@@ -1,4 +1,4 @@
-"""The states of a main account's locations: which are possible, and SQL for the state of each."""
+"""The states of a main account's locations: the possible states, and SQL expressions for the state of each location."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from models.telephony.trunks import SipTrunk, TrunkState
 class SiteState(StrEnum):
     """The state of a location (an account with its connection address), most urgent first; each has exactly one.
 
-    If a request about the account has not ended: `YOURS` waits for the requester, `CONFIRMATION` for the contact or
-    another account's administrators, `RUNNING` for the carrier. Changes of contracts and planned detachments do not
-    count. Otherwise: `SUSPENDED` has a suspended trunk, `OFFLINE` a trunk at which no phone system is registered,
-    `IN_SERVICE` neither.
+    While a request about the account is running, the location waits for the requester (`YOURS`), for the contact or
+    another account's administrators (`CONFIRMATION`), or for the carrier (`RUNNING`). Changes of contracts and planned
+    detachments do not count. Otherwise the location has a suspended trunk (`SUSPENDED`), a trunk at which no phone
+    system is registered (`OFFLINE`), or neither (`IN_SERVICE`).
     """
 
     YOURS = "yours"
@@ -73,7 +73,7 @@ _WAITS_FOR_DAY = sa.and_(
     Request.effective_on.is_not(None), Request.status.in_((Status.ACKNOWLEDGED, Status.IN_PROGRESS))
 )
 RUNS = sa.and_(Request.status.not_in(ENDED), Request.kind.not_in(OF_CONTRACTS), ~_WAITS_FOR_DAY)
-"""SQL: the request is running, and its location waits for it.
+"""SQL condition on `Request`: the request is running, and its location has no other state until it ends.
 
 Changes and cancellations of contracts do not count, nor does a detachment that is planned for a day.
 """
@@ -98,7 +98,7 @@ _OFFLINE = sa.bindparam("offline", type_=postgresql.ARRAY(sa.BigInteger))
 
 
 def values_for(main: Account, offline: Sequence[int] = ()) -> dict[str, Any]:
-    """Return the values of the parameters `main_id` and `offline` of queries about the locations of `main`.
+    """Return the parameters `main_id` and `offline` for a query about the locations of `main`, as a dict.
 
     `offline` are the ids of the accounts that have a trunk without a registered phone system. The queries themselves
     are built once and kept, because building one takes longer than running it.
@@ -116,10 +116,10 @@ def resting_state() -> sa.ColumnElement[str]:
 
 
 def running() -> sa.Subquery:
-    """Return a subquery with the newest unfinished request about each account, among those of a main account.
+    """Return a subquery with the newest running request of a main account about each account.
 
-    The main account is the query parameter `MAIN_ID`. Changes of contracts and planned detachments do not count
-    (`RUNS`).
+    The main account's id is the query parameter `main_id` (`MAIN_ID`). Changes of contracts and planned detachments do
+    not count (`RUNS`).
     """
     # An account can have two at a time: its order is being confirmed while it is already taken out again.
     columns = (

@@ -1,8 +1,8 @@
-"""The overview of a main account: its accounts, with search, filters and sort orders, page by page.
+"""The overview of a main account's sub-accounts, with search, filters and sort orders, page by page.
 
 The list is the union of several queries without common rows: one for each state of sub-accounts without an unfinished
-request, and one for accounts with such a request, whether attached already or not. Each reads one range of an index in
-the order of the list, so that the cost of a page does not depend on the number of accounts.
+request, and one for accounts with such a request, whether already attached or not. Each query reads one range of an
+index in the order of the list, so that the cost of a page does not depend on the number of accounts.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ from models.views.location_states import (
 MOST_CITIES = 100
 MOST_LINKS = 12
 _KEPT = 64
-"""How many of the list's queries a process keeps: those of the usual filters, on their first pages."""
+"""How many of the list's queries a process caches: enough for the usual filters on their first pages."""
 
 
 class Order(StrEnum):
     """The sort orders of the overview's list.
 
-    `need`: first orders that have just come in (not those of a file), then what somebody has to act on, then the rest.
-    `newest`: by the time when the unfinished request was made or, without one, when the account was attached. `name`,
-    `city` and `number` (customer number) are alphabetical.
+    `NEED`: first new orders (not those of a bulk file), then what somebody has to act on, then the rest. `NEWEST`: by
+    the time at which the unfinished request was made or, without one, at which the account was attached. `NAME`, `CITY`
+    and `NUMBER` (customer number) are alphabetical.
     """
 
     NEED = "need"
@@ -69,8 +69,8 @@ class LocationFilter:
     """The filters and the sort order of the overview's list; a field that is None or "" does not filter.
 
     Each word of `search` must occur in the account's customer number, name, contact or address. `show` filters by
-    state, `origin` by how an account was attached. `city` is the beginning of a city's name, or the whole name if
-    `is_whole_city`.
+    state, `origin` by the way in which an account was attached. `city` is the beginning of a city's name, or the whole
+    name if `is_whole_city`.
     """
 
     search: str = ""
@@ -114,9 +114,9 @@ def page_of(
 ) -> Page[ListedAccount]:
     """Return a page of the accounts that match the filters: sub-accounts of `main`, and accounts about to become one.
 
-    `wanted` are the filters and the sort order. `after` is the cursor from the page before (None: first page), `limit`
-    the page size. `offline` are the ids of the accounts that have a trunk without a registered phone system. Runs one
-    statement. Raises `BadCursor` if `after` is no cursor of the list in this order.
+    `wanted` has the filters and the sort order. `after` is the cursor from the previous page (None: first page),
+    `limit` the page size. `offline` are the ids of the accounts that have a trunk without a registered phone system.
+    Runs one statement. Raises `BadCursor` if `after` is no cursor of the list in this order.
     """
     place = _place(after, wanted.order) if after is not None else None
     query = _page(wanted, place, limit)
@@ -137,8 +137,8 @@ def page_of(
 def _page(wanted: LocationFilter, place: tuple[Any, ...] | None, limit: int) -> sa.Select[*tuple[Any, ...]] | None:
     """Return the query for a page of the list after the row with the sort keys `place` (None: first page).
 
-    `wanted` are the filters and the sort order. The query reads one row more than `limit`, to know whether there is a
-    next page. None if the filters exclude every row.
+    `wanted` has the filters and the sort order. The query reads one row more than `limit`, to show whether there is a
+    next page. Returns None if the filters exclude every row.
     """
     parts = [_from(part, wanted, place).limit(limit + 1) for part in _parts(wanted)]
     if not parts:
@@ -173,11 +173,11 @@ def _count(wanted: LocationFilter) -> sa.Select[int] | None:
 def listed_itself(
     session: Session, account: Account, own: Sequence[Request], *, offline: Sequence[int] = ()
 ) -> ListedAccount:
-    """Return the row of a main account itself for its own overview. Runs one statement.
+    """Return a main account's own row in its overview. Runs one statement.
 
-    `own` are the account's requests that have not ended and that the list of sub-accounts does not show
-    (`own_requests`). If one of them detaches the account from a main account of its own, it is in the row. `offline`
-    are the ids of accounts that have a trunk without a registered phone system.
+    `own` are the account's unfinished requests that the list of sub-accounts does not show (`own_requests`). If one of
+    them detaches the account from a main account of its own, it is the row's request. `offline` are the ids of accounts
+    that have a trunk without a registered phone system.
     """
     leaving = next((found for found in own if found.kind is Kind.DETACH), None)
     resting = session.scalars(_state_of_main(), values_for(account, offline)).one()
@@ -206,8 +206,8 @@ def _cities() -> sa.Select[str]:
 def own_requests(session: Session, account: Account) -> list[Request]:
     """Return up to `MOST_LINKS` (12) unfinished requests of the account that the overview's list does not show.
 
-    They are its link requests for accounts that are not known yet, because ownership is not proved, and a request to
-    detach the account itself from its main account. Those that wait for the requester come first, then the newest.
+    These are its link requests for accounts whose ownership is not proved yet, and a request to detach the account
+    itself from its main account. Requests that wait for the requester come first, then the newest.
     """
     return list(session.scalars(_own_requests(), values_for(account)))
 
@@ -222,7 +222,7 @@ def _own_requests() -> sa.Select[Request]:
 
 
 def requests_by_id(session: Session, principal: Principal, ids: Sequence[uuid.UUID]) -> list[Request]:
-    """Return those of the requests with these ids that the person may see, with their accounts loaded."""
+    """Return the requests among `ids` that the person may see, with their accounts loaded."""
     accounts = joinedload(Request.main), joinedload(Request.account)
     found = session.scalars(sa.select(Request).where(Request.id.in_(ids)).options(*accounts))
     return [request for request in found if concerns(session, principal, request)]
@@ -243,8 +243,8 @@ _JUST_ORDERED = len(_URGENCY)
 class _Part:
     """One of the queries whose union is the overview's list; no row is in two of them.
 
-    `urgency` is the urgency of its rows, where higher ones come first in the order of need. `key` sorts rows of one
-    urgency.
+    `urgency` is the urgency of the query's rows; in the order `NEED`, rows of higher urgency come first. `key` sorts
+    rows of equal urgency.
     """
 
     query: sa.Select[Any]
@@ -374,7 +374,7 @@ def _sorted(order: Order, urgency: Any, key: Any, id: Any) -> tuple[Any, ...]:
 
 
 def _place(cursor: str, order: Order) -> tuple[Any, ...]:
-    """Return a row's sort keys from a cursor: the urgency (only in the order of need), the key and the account's id."""
+    """Return a row's sort keys from a cursor: the urgency (only in the order `NEED`), the key and the account's id."""
     match order:
         case Order.NEED:
             return read_cursor(cursor, int, datetime, int)

@@ -1,4 +1,4 @@
-"""The back office's search for accounts, people and phone numbers, by parts of words or numbers.
+"""The back office's search for accounts, people and phone numbers of all customers, by parts of words or numbers.
 
 Accounts are found by customer number, name, address and contact, people by name and e-mail address.
 """
@@ -24,7 +24,7 @@ from models.telephony.numbers import NumberBlock
 from models.values import typed_customer_number
 
 LEAST = 3
-"""The least characters of a search: fewer are part of nearly everything."""
+"""The smallest number of characters that is searched for: fewer occur in nearly every text."""
 _LEAST_DIGITS = 4
 _SORTED = 500
 _NUMBER = re.compile(r"[0-9+()/. -]+")
@@ -32,7 +32,7 @@ _NUMBER = re.compile(r"[0-9+()/. -]+")
 
 @dataclass(frozen=True, slots=True)
 class FoundAccount:
-    """An account that the search has found, with its main account, or None if it has none."""
+    """An account that the search has found, with its main account; `main` is None if it has none."""
 
     account: Account
     main: Account | None
@@ -40,7 +40,7 @@ class FoundAccount:
 
 @dataclass(frozen=True, slots=True)
 class FoundPerson:
-    """A user whom the search has found, with their roles: pairs of account and role."""
+    """A user whom the search has found, with their roles: pairs of an account and the user's role in it."""
 
     user: User
     roles: Sequence[tuple[Account, Role]]
@@ -56,7 +56,7 @@ class FoundNumbers:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The hits of a search; `more` is whether any of the three lists was cut off at the limit."""
+    """The results of a search. `more`: at least one of the three lists was cut off at the limit."""
 
     accounts: Sequence[FoundAccount]
     people: Sequence[FoundPerson]
@@ -73,9 +73,9 @@ def search(session: Session, typed: str, limit: int = 20) -> SearchResult:
     """Return the accounts, people and phone numbers, of all customers, that match `typed`, at most `limit` of each.
 
     Each word must occur in an account's customer number, name, address or contact (name, e-mail address, phone number),
-    or in a user's name or e-mail address. A text of digits is searched for in accounts and, from four digits on, in
-    phone numbers, in any usual spelling, but not in people. A text of less than `LEAST` (3) characters finds nothing.
-    Runs a fixed number of statements.
+    or in a user's name or e-mail address. A number is searched for in accounts and, from four digits on, among phone
+    numbers, in any usual spelling, but not in people. A text of less than `LEAST` (3) characters finds nothing. Runs a
+    fixed number of statements.
     """
     if len(typed) < LEAST:
         return SearchResult([], [], [], more=False)

@@ -1,4 +1,4 @@
-"""The accounts in which a person has a role of their own: for viewing, linking, forwarding calls, and the menu."""
+"""The accounts in which a person has a role of their own: to view, to link, to forward calls, and for the menu."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ def _linkable(provable: Sequence[Account]) -> list[Account]:
 
 @dataclass(frozen=True, slots=True)
 class MenuFacts:
-    """Facts that, besides the person's roles, decide which entries the menu shows to a person."""
+    """Facts that decide, together with the person's roles, which menu entries the person sees."""
 
     sees_locations: bool
-    """Whether the person has the overview of locations: not with roles in sub-accounts only."""
+    """Whether the person has the overview of locations; False for a person with roles in sub-accounts only."""
     gives_link_codes: bool
     """Whether the person administers an account that a main account could attach, by a link or a switch."""
     consents_waiting: int
@@ -73,7 +73,7 @@ class MenuFacts:
 
 
 def person_with_menu(session: Session, user: User, now: datetime) -> tuple[Principal, MenuFacts]:
-    """Return the user as an acting person (`Principal`), with the present roles, and the facts for the person's menu.
+    """Return the user as an acting person (`Principal`) with their present roles, and the facts for the person's menu.
 
     Runs two statements at most, because it is called at each request of a browser.
     """

@@ -1,9 +1,9 @@
-"""Everything that is stored about one user, for the user (GDPR, Art. 15 and 20) and for staff.
+"""All stored data about one user, for the user (GDPR, Art. 15 and 20) and for staff.
 
-Secrets (hashes, keys, codes) are left out. So is what is about other people: an entry of an audit log says what the
-user did to which account, without the names in its details; of sign-ins and the like it has the details, too.
+Secrets (hashes, keys, codes) are left out, and so are data about other people. An entry of an audit log therefore says
+what the user did to which account, without details; only entries about sign-ins and the like have details.
 
-With row-level security, the web front end sees only rows of the accounts that the user can reach now. Therefore it
+With row-level security, the web front end sees only rows of the accounts that the user has access to now. Therefore it
 calls the database function `own_data`, which `standorte migrate` creates from the queries here. The function runs with
 the rights of the database's owner, and answers only for the user who is signed in.
 """
@@ -64,7 +64,7 @@ END $body$
 
 
 def person_data(session: Session, user: User) -> dict[str, Any]:
-    """Return what is stored about the user, as a dict for JSON; times are in ISO 8601.
+    """Return everything stored about the user, as a dict for JSON, by part (`queries`); times are in ISO 8601.
 
     If row-level security applies to the transaction, the transaction must act for this user.
     """
@@ -108,10 +108,7 @@ def make_own_data(database: Database) -> None:
 
 
 def _parts(mine: int | sa.ColumnElement[int], email: sa.ColumnElement[str]) -> dict[str, sa.Select[Any]]:
-    """Return a dict of name to query, for each part of a user's stored data.
-
-    A query returns the rows of its part as one JSON array.
-    """
+    """Return the queries of `queries` by name, each changed to return all its rows as one JSON array."""
     return {
         name: sa.select(
             sa.func.coalesce(sa.func.json_agg(sa.func.row_to_json(sa.text("part"))), sa.text("'[]'"))
@@ -121,7 +118,7 @@ def _parts(mine: int | sa.ColumnElement[int], email: sa.ColumnElement[str]) -> d
 
 
 def queries(mine: int | sa.ColumnElement[int], email: sa.ColumnElement[str]) -> dict[str, sa.Select[Any]]:
-    """Return a dict of name to query, for each part of a user's stored data, with one row for each stored item.
+    """Return the queries for the parts of a user's stored data, by name of the part; each row is one stored item.
 
     `mine` is the user's id, `email` the user's address in lower case. A test ensures that all tables that refer to
     users are included.
@@ -236,7 +233,7 @@ def queries(mine: int | sa.ColumnElement[int], email: sa.ColumnElement[str]) -> 
 def _of(table: Any, account_id: sa.ColumnElement[int] | Any, **columns: Any) -> sa.Select[Any]:
     """Return a query for the given columns of a table, by name, with the customer number of each row's account.
 
-    `account_id` is the column of the table with the account's id.
+    `account_id` is the column of the table that has the account's id.
     """
     named = [column.label(name) for name, column in columns.items()]
     return sa.select(_number, *named).select_from(table).join(Account, Account.id == account_id)

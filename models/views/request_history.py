@@ -59,8 +59,8 @@ class HistoryFilter:
 class PastRequest:
     """A row of the history: a request with its requester loaded, and its location (an account).
 
-    The request's `requester` is None if a scheduled job of the carrier made the request. `location` is None if the main
-    account does not know the account yet, or if the account has left the main account.
+    The request's `requester` is None if a scheduled job of the carrier made the request. `location` is None if it is
+    not known yet which account it is, or if the account has left the main account.
     """
 
     request: Request
@@ -94,7 +94,7 @@ def history_of(
 
 
 def _is_known(main: Account) -> sa.ColumnElement[bool]:
-    """Return an SQL condition: the account belongs to `main`, or was ordered by it and never came into service."""
+    """Return an SQL condition: the account belongs to `main`, or `main` ordered it and it never came into service."""
     ordered = sa.and_(Request.kind == Kind.ORDER, Account.state != AccountState.ACTIVE, Account.main_id.is_(None))
     return sa.or_(Account.main_id == main.id, Account.id == main.id, ordered)
 

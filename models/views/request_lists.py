@@ -26,10 +26,10 @@ def running_request(session: Session, main: Account, account: Account) -> Reques
 
 
 def listed_of(account: Account) -> sa.ColumnElement[bool]:
-    """Return an SQL condition on `Request`: the request belongs in the account's own list of requests.
+    """Return an SQL condition on `Request`: the request is shown in the account's own list of requests.
 
-    That is true of the requests that the account made as a main account. Unless it is a main account now, it is also
-    true of those about its own contracts or its own detachment, even under a former main account.
+    The list has the requests that the account made as a main account. Unless the account is a main account now, the
+    list also has requests about its own contracts or its own detachment, even those made under a former main account.
     """
     own = Request.main_id == account.id
     if account.role is AccountRole.MAIN:
@@ -74,7 +74,10 @@ def recent_requests(
 
 
 def timelines(session: Session, request_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[TimelineEntry]]:
-    """Return a defaultdict of request id to timeline, the oldest entry first; empty for a request without entries."""
+    """Return a defaultdict of request id to timeline, a list of entries, the oldest first.
+
+    A request without entries has an empty list.
+    """
     entries: dict[uuid.UUID, list[TimelineEntry]] = defaultdict(list)
     for entry in session.scalars(
         sa.select(TimelineEntry).where(TimelineEntry.request_id.in_(request_ids)).order_by(TimelineEntry.id)

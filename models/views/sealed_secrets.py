@@ -1,4 +1,4 @@
-"""The secrets that tables store encrypted: checking that keys can decrypt them, and encrypting them with a new key."""
+"""The secrets that tables store encrypted: checking that keys can decrypt them, and re-encrypting with a new key."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from models.telephony.trunks import SipTrunk
 from models.vault import SecretUnreadable, Vault
 
 PAGE = 500
-"""The most rows that are encrypted anew, and so locked, in one transaction."""
+"""The greatest number of rows that are locked and re-encrypted in one transaction."""
 SAMPLE = 100
-"""How many of the oldest and of the newest secrets of each kind are tried to check the keys."""
+"""How many of the oldest, and of the newest, secrets of each kind are decrypted to check the keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,9 @@ SEALED = (
 
 
 def unreadable_secrets(session: Session, vault: Vault) -> Counter[str]:
-    """Return, by kind of secret, how many of the 100 oldest and 100 newest rows cannot be decrypted by any key.
+    """Return, by kind of secret, how many of the 100 oldest and 100 newest secrets no key of the vault can decrypt.
 
-    A kind without such rows has no entry.
+    A kind without such secrets has no entry.
     """
     found: Counter[str] = Counter()
     for sealed in SEALED:
@@ -52,11 +52,11 @@ def unreadable_secrets(session: Session, vault: Vault) -> Counter[str]:
 
 
 def reseal_page(session: Session, vault: Vault, sealed: Sealed, after: Any) -> tuple[Any, Counter[str]]:
-    """Encrypt again, with the vault's first key, those of the next `PAGE` (500) secrets that another key has encrypted.
+    """Re-encrypt, with the vault's first key, those of the next `PAGE` (500) secrets that another key has encrypted.
 
     `after` is the id after which the rows begin, None for the first call. Locks these rows. Returns the last row's id,
-    None if there are no more rows, and two counts: `resealed`, and `unreadable` for secrets that no key can decrypt and
-    that stay as they are.
+    None if there are no more rows, and two counts by name: `resealed`, and `unreadable` for secrets that no key can
+    decrypt and that stay as they are.
     """
     table, found = sealed.table, Counter[str]()
     rows = sa.select(table.id, table.secret).where(sealed.which).order_by(table.id).limit(PAGE).with_for_update()

@@ -1,4 +1,4 @@
-"""Offers to pay by the collective invoice that reach no administrator of the sub-account, for the back office."""
+"""Offers to pay by collective invoice whose mails reached no administrator of the sub-account, for the back office."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from models.people.users import Membership, User
 
 @dataclass(frozen=True, slots=True)
 class UnreachedOffer:
-    """An offer of the main account `main` to pay for `account`, open until `until`, that has reached nobody `since`."""
+    """An offer of the main account `main` to pay for `account`, whose mails have all been refused.
+
+    The offer is open until `until`; `since` is the time at which all mails had been refused.
+    """
 
     account: Account
     main: Account
@@ -29,7 +32,7 @@ class UnreachedOffer:
 def unreached_offers(session: Session, now: datetime, most: int = 50) -> list[UnreachedOffer]:
     """Return up to `most` open offers whose mails were all refused for good, the longest waiting first.
 
-    Left out are those of accounts that have an administrator by now to whom no such mail was refused, or for which an
+    Offers to an account are left out if it now has an administrator to whom no such mail was refused, or if an
     administrator was invited since.
     """
     main = aliased(Account)
