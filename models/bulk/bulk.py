@@ -81,7 +81,7 @@ class Bulk(QueueRow, Base):
     locale: Mapped[Locale] = mapped_column(sa.Text)
     file_name: Mapped[str]
     place: Mapped[dict[str, Any] | None] = mapped_column(postgresql.JSONB(none_as_null=True))
-    """Where in the file the table was found, such as `line` of its headings and `sheet`; None in older rows."""
+    """Where in the file the table was found, such as `line` (of its headings) and `sheet`; None in older rows."""
     fingerprint: Mapped[bytes]
     created_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]

@@ -32,7 +32,7 @@ class Progress:
 
     @property
     def wanted(self) -> int:
-        """Return the number of rows that are or will be requests: all but those repeated, refused or left out."""
+        """Return the number of rows that are or will become requests: all but those repeated, refused or left out."""
         return self.rows - self.repeated - self.refused - self.left_out
 
     @property

@@ -95,7 +95,7 @@ def keep_file(
 
 
 def mend(session: Session, bulk: Bulk, rows: Sequence[CheckedRow]) -> None:
-    """Overwrite rows of the bulk file with their corrected versions, found by line number; these may have errors, too.
+    """Overwrite rows of the bulk file with their corrected versions, found by line number, which may have errors, too.
 
     The bulk must be locked and not sent. Flushes.
     """

@@ -75,7 +75,7 @@ class BilledElsewhere(Exception):
 
 
 class OtherPayer(Exception):
-    """Raised when an account is to be put on a collective invoice that another main account than the given one pays."""
+    """Raised when an account is to be put on a collective invoice that is paid by another main account."""
 
 
 def put_on_invoice(session: Session, number: str, main: Account, account: Account, now: datetime) -> bool:

@@ -127,7 +127,10 @@ def _limit_wait(_connection: sa.Connection, cursor: psycopg.Cursor, statement: s
 
 
 def _until_free(connection: sa.Connection, migrate: Callable[[], None]) -> None:
-    """Run `migrate`, again while a table is in use: every migration can be run again after an interruption."""
+    """Run `migrate`, again and again while a table is in use: a migration can be run again after an interruption.
+
+    Raises the last `OperationalError` after two minutes (`_TRY_FOR`) without progress.
+    """
     ends = time.monotonic() + _TRY_FOR
     while True:
         began = time.monotonic()

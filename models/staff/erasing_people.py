@@ -42,7 +42,7 @@ BUSINESS_LETTERS = (
     "request_ended", "request_held", "address_letter", "certificate_refused", "document_refused",
     "high_risk_allowed", "numbers_released",
 )  # fmt: skip
-"""The mails that are kept as they were sent, for six years (§ 257 HGB): they confirm, refuse or end what was agreed."""
+"""Templates of the mails that are kept unchanged for six years (§ 257 HGB): they confirm, refuse or end agreements."""
 NAMING = ("invitation", "administrator_named", "api_token_created", "api_token_expires", "secret_renewed")
 """Templates of mails to other people that may name the user who has done something.
 
@@ -158,10 +158,9 @@ def erase(session: Session, erasure: Erasure, user: User, now: datetime) -> bool
 
 
 def _names_in_mails_of_others(user: User) -> sa.ColumnElement[bool]:
-    """Return an SQL condition on messages: mails to others, other than business letters, that contain the user's name.
+    """Return an SQL condition on `Message`: a mail to others, no business letter, that contains the user's name.
 
-    Mails about another person with the same name may be among them. That does no harm: a sent mail's content is not
-    needed.
+    Mails about another person with the same name may match. That does no harm: a sent mail's content is not needed.
     """
     fact = sa.func.jsonb_each_text(Message.facts).table_valued("key", "value")
     asked = sa.select(Request.id).where(Request.requested_by == user.id)

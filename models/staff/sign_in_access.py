@@ -1,4 +1,4 @@
-"""Decisions of the carrier, at its console, who can sign in: first logins, and people who are locked out or let in.
+"""Decisions of the carrier, at its console, who can sign in: first logins, and people who are shut out or let in.
 
 New people get a mail with a link, by which they set their first password. Everything is in the audit log as done by the
 carrier, without the name of a member of staff.
@@ -190,7 +190,7 @@ def mail_access(
 
 
 def disable(session: Session, user: User, now: datetime) -> bool:
-    """Lock a person out: they cannot sign in, and get no new password. Return False if they are already locked out.
+    """Shut a person out: they cannot sign in, and get no new password. Return False if they are already shut out.
 
     All their logins and API tokens end, and so do the invitations that they have sent, except those that an order has
     caused. The links and codes that were mailed to them are void for good, invitations included, and so are the link
@@ -215,10 +215,10 @@ def disable(session: Session, user: User, now: datetime) -> bool:
 
 
 def enable(session: Session, user: User, now: datetime) -> bool:
-    """Let a person in again whom `disable` has locked out, with their former roles, password and second factors.
+    """Let a person in again whom `disable` has shut out, with their former roles, password and second factors.
 
-    API tokens, invitations, link codes and mailed links do not come back. Returns False if the person is not locked
-    out. The person is told by mail.
+    API tokens, invitations, link codes and mailed links do not come back. Returns False if the person is not shut out.
+    The person is told by mail.
     """
     session.refresh(user, with_for_update={"key_share": True})
     if user.disabled_at is None:

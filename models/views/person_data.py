@@ -240,7 +240,7 @@ def _of(table: Any, account_id: sa.ColumnElement[int] | Any, **columns: Any) -> 
 
 
 def _without_paths(value: Any) -> Any:
-    """Return a JSON value without its keys `path`: in mails they are the paths of links, which can contain a secret."""
+    """Return a JSON value without its keys `path`: in mails these are paths of links, which can contain a secret."""
     match value:
         case Mapping():
             return {key: _without_paths(one) for key, one in value.items() if key != "path"}

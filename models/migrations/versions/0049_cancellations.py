@@ -1,4 +1,4 @@
-"""Requests that cancel an account with its contracts, and the terms to which contracts are agreed."""
+"""Allow requests that cancel an account with its contracts, and save the terms of contracts in months."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Let a detach request wait for a day (effective_on), and say which side asks; offers to join a collective invoice."""
+"""Let a detach request wait for a day, save which side made it, and create the table of collective invoice offers."""
 
 from __future__ import annotations
 

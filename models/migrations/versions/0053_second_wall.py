@@ -1,4 +1,7 @@
-"""Requests and the rows that refer to them in one statement, mailed links that stay void, and deeds of the console."""
+"""Let row-level security accept a request and the rows that refer to it in one statement.
+
+Also save from when on links mailed to a person are void, and allow more kinds of audit entries from the console.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Requests that add numbers to a trunk: the block that they reserve, and contract lines that belong to one block.
+"""Allow requests that add numbers to a trunk: save the reserved block, and the block that a contract line pays for.
 
-And the detachment of the other side to which a detach request has made give way, and what a main account still sees of
-sub-accounts that a cancellation has closed.
+Also save which detach request another one has replaced, and let a main account see the costs of former sub-accounts
+that a cancellation has closed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ COLUMNS: tuple[tuple[str, str, sa.types.TypeEngine[Any], str], ...] = (
     ("contract_items", "block_id", sa.BigInteger(), "number_blocks"),
     ("requests", "displaced_id", sa.Uuid(), "requests"),
 )
-"""Table, column, its type, and the table whose `id` it names."""
+"""The new columns: table, name, type, and the table whose `id` the column refers to."""
 CALLERS = import_module("models.migrations.versions.0042_cheap_callers")
 STABLE = {
     # Former sub-accounts of the led accounts that a cancellation has closed, as a set.

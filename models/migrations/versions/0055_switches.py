@@ -1,4 +1,4 @@
-"""Requests of kind "switch", and the question to the present main account whether a sub-account may go to another."""
+"""Allow requests of kind "switch", and create the table of the consents that they need from present main accounts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Indexes by which the job `leftovers` deletes old requests without reading whole tables."""
+"""Add indexes by request id, so that the job `leftovers` deletes old requests without reading whole tables."""
 
 from __future__ import annotations
 

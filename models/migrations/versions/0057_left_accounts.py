@@ -1,6 +1,6 @@
-"""Questions to a present main account that reach nobody, for the back office; what staff have done to a request.
+"""Save when the mails asking a present main account for consent reached nobody, and index staff actions by request.
 
-And what main accounts still see of sub-accounts that have left them by a switch, and that a cancellation has closed.
+Also let a main account see the past costs of closed sub-accounts that had left it by a switch.
 """
 
 from __future__ import annotations

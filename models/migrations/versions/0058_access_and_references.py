@@ -1,4 +1,7 @@
-"""Access in the audit log (sign-ins, refusals, uses of API tokens), and which account a new request may name."""
+"""Allow audit entries about sign-ins, refusals and uses of API tokens, and index them.
+
+Also add a function by which row-level security checks that a new request names an account that the caller may name.
+"""
 
 from __future__ import annotations
 

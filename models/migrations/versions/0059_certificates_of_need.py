@@ -1,6 +1,6 @@
-"""Certificates of need for many numbers of a trunk, and offers of a collective invoice that reach nobody.
+"""Save certificates of need for many numbers of a trunk, and when offers of a collective invoice reached nobody.
 
-And the indexes by which deeds of one kind are found in a long log, and certificates among the proofs of addresses.
+Also add indexes by which audit entries of one kind, and certificates among the uploaded documents, are found.
 """
 
 from __future__ import annotations

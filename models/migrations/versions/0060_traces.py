@@ -1,4 +1,4 @@
-"""The trace to which requests, messages and bulks belong; and metrics that count only what waits or needs somebody."""
+"""Save the trace context of requests, messages and bulks; let the views for metrics leave out what has ended well."""
 
 from __future__ import annotations
 

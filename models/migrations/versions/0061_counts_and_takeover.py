@@ -1,4 +1,7 @@
-"""Counts of failed attempts, for an installation without Redis; trunks and numbers taken over from another registrar."""
+"""Create the table of failed attempts, and mark trunks and numbers that were taken over from another registrar.
+
+The table serves installations without Redis.
+"""
 
 from __future__ import annotations
 

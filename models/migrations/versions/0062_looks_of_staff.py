@@ -1,4 +1,4 @@
-"""Looks of staff at requests, and what their searches found, in the audit log."""
+"""Allow audit entries that say which requests staff looked at and what their searches found."""
 
 from __future__ import annotations
 

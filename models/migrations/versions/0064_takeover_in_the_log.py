@@ -1,4 +1,4 @@
-"""The audit log may say that a trunk was taken over and adopted, and that the carrier has entered a user."""
+"""Allow audit entries that say that a trunk was taken over or adopted, or that the carrier added a user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Functions by which policies ask whether the caller sees a row that an inserted row names, only if it names one."""
+"""Add functions for row-level security that return whether the caller sees the row that an inserted row refers to.
+
+A policy calls them only if the inserted row refers to one, whereas a subquery would be prepared with each statement.
+"""
 
 from __future__ import annotations
 
