@@ -1,4 +1,4 @@
-"""Calendar days and months in Berlin: on which day a moment lies, and when a deadline that is given as a day ends.
+"""Calendar days and months in Berlin: the day on which a moment lies, and the moments at which a day begins and ends.
 
 Needs no database.
 """
@@ -49,12 +49,12 @@ def end_of_day(at: datetime) -> datetime:
 
 
 def start_of_day(at: datetime) -> datetime:
-    """Return the midnight with which the day in Berlin on which `at` lies begins, as a time in UTC."""
+    """Return the start of the day in Berlin on which `at` lies: the midnight before or at `at`, as a time in UTC."""
     return first_moment(berlin_day(at))
 
 
 def first_moment(day: date) -> datetime:
-    """Return the midnight in Berlin with which the day begins, as a time in UTC."""
+    """Return the start of the day in Berlin (its midnight), as a time in UTC."""
     return datetime.combine(day, time(), BERLIN).astimezone(UTC)
 
 

@@ -1,4 +1,4 @@
-"""How long rows are kept, and why: `KEPT` has an entry for each table of the portal's database.
+"""How long rows are kept, and why: `KEPT` has the rule for each table of the portal's database.
 
 The start of a period is defined by the table's method `left_over`; for messages, documents, requests, accounts and
 tokens it is defined in `models/staff/old_records.py`. The job `leftovers` (`tasks.reconcile.leftovers`) deletes rows
@@ -79,7 +79,7 @@ def start_of_year_ago(now: datetime, years: int) -> datetime:
 
 
 class End(StrEnum):
-    """How the rows of a table are removed, if they are."""
+    """How the rows of a table are removed, if at all."""
 
     BY_LEFTOVERS = "deleted"
     """The job `leftovers` deletes them."""
@@ -87,7 +87,7 @@ class End(StrEnum):
     """The job `leftovers` deletes the personal data in the rows, and the rows stay."""
     BY_OWN_JOB = "deleted by its job"
     BY_USE = "deleted by its use"
-    """They are deleted by the people or programs that use them."""
+    """The people or programs that use the rows delete them."""
     STAYS = "stays"
 
 

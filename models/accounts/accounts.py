@@ -1,9 +1,9 @@
 """The tables of accounts and of issued customer numbers.
 
-The database itself enforces the hierarchy, in which an account has at most one main account and a main account is never
-a sub-account: the foreign key `(main_id, main_role)` references `accounts (id, role)`, where the generated column
-`main_role` is always 'main'; check constraints keep `role` and `main_id` consistent; and a trigger, which the
-migrations create, refuses to turn a main account into a sub-account.
+The database itself enforces the hierarchy: an account has at most one main account, and a main account is never a
+sub-account. The foreign key `(main_id, main_role)` references `accounts (id, role)`, and the generated column
+`main_role` is always 'main'. Check constraints keep `role` and `main_id` consistent. A trigger, which the migrations
+create, refuses to turn a main account into a sub-account.
 """
 
 from __future__ import annotations

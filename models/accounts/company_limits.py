@@ -55,7 +55,7 @@ class Limits:
     consents: int = 500
 
     def of(self, limit: Limit) -> int:
-        """Return the greatest number that is allowed by the limit."""
+        """Return the greatest number that these limits allow for the given kind of limit."""
         return int(getattr(self, limit))
 
 

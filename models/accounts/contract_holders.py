@@ -124,8 +124,8 @@ def check_holder(values: Mapping[str, str], today: date) -> HolderData | list[In
     """Check a typed contract holder; return it in canonical form, or one error for each problem found.
 
     `values` are the typed texts by the names in `FIELDS`; a missing text counts as empty. A register number is kept
-    only for a company, a date of birth only for a person. The date may be typed as 31.12.1980 or 1980-12-31, and must
-    lie between 1900 and `today`.
+    only for a company, a date of birth only for a person. The date of birth may be typed as 31.12.1980 or 1980-12-31,
+    and must lie between 1900 and `today`.
     """
     problems: list[InvalidField] = []
     clean = {name: " ".join(values.get(name, "").split()) for name in FIELDS}
@@ -171,8 +171,8 @@ def has_own_holder(account: Account) -> bool:
 def holder_of(session: Session, account: Account) -> ContractHolder | None:
     """Return the contract holder of an account: its own, or that of the main account that has ordered it.
 
-    None if none was entered, and for an ordered account that is not attached to its main account yet. Cached in the
-    session, so that each holder is read once.
+    Returns None if no holder was entered, or if an ordered account is not attached to its main account yet. Cached in
+    the session, so that each holder is read once.
     """
     read_holders(session, [account])
     return _known_holders(session)[_holding_account(account)]

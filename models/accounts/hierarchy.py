@@ -41,8 +41,8 @@ def ensure_may_be_sub(account: Account) -> None:
 def promote(session: Session, main_id: int) -> Account:
     """Make a standalone account a main account, and return it; a main account is returned unchanged.
 
-    Raises `RuleBroken` if the account is a sub-account or closed. Only an account that is not a main account yet is
-    locked: a main account stays one anyway, by a database trigger and the foreign key of its sub-accounts.
+    Raises `RuleBroken` if the account is a sub-account or closed. Locks the account only if it is standalone: a
+    database trigger and the foreign key of its sub-accounts keep a main account from changing its role.
     """
     account = session.get_one(Account, main_id)
     if account.role is not AccountRole.MAIN:

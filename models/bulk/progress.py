@@ -47,7 +47,7 @@ class Progress:
 
 
 def progress_of(session: Session, bulk: Bulk) -> Progress:
-    """Return how many rows of the bulk file have which result, and how many of its requests have which status."""
+    """Return the numbers of the bulk file's rows by result, and of its requests by status."""
     counted = sa.select(BulkRow.fate, sa.func.count()).where(BulkRow.bulk_id == bulk.id).group_by(BulkRow.fate)
     fates: dict[RowFate | None, int] = {row[0]: row[1] for row in session.execute(counted)}
     of_left_out = sa.select(sa.func.count()).where(BulkRow.bulk_id == bulk.id, BulkRow.refusal.in_(LEFT_OUT))

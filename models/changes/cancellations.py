@@ -138,7 +138,7 @@ def running_contracts(session: Session, account: Account, now: datetime) -> Sequ
 
 
 def agreed_cancellation(cancellation: Request) -> tuple[PriceLine, ...]:
-    """Return the products that a cancellation ends, as saved when it was requested."""
+    """Return price lines of the products that a cancellation ends, as saved when it was requested."""
     return tuple(PriceLine(**line) for line in cancellation.replaced_lines or ())
 
 
@@ -198,7 +198,7 @@ def _last_planned(session: Session, account: Account) -> date | None:
 
 
 def _lines(session: Session, account: Account, now: datetime) -> tuple[PriceLine, ...]:
-    """Return all running products of the account's running contracts, without their one-off prices."""
+    """Return a price line for each running product of the account's running contracts, with a one-off price of 0."""
     items = session.scalars(
         sa.select(ContractItem)
         .join(Contract, Contract.id == ContractItem.contract_id)

@@ -49,7 +49,7 @@ MOST_PLANNED = 12
 class ChangeDraft:
     """A change of a trunk as it was typed: the new tariff (the key of a product) and the new number of channels.
 
-    `effective_on` is the day in Berlin with whose start it takes effect; None, or today, for at once.
+    `effective_on` is the day in Berlin with whose start the change takes effect; None, or today, means at once.
     """
 
     product_key: str

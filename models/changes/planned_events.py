@@ -111,7 +111,7 @@ def _with(lines: list[RunningLine], coming: PlannedEvent, tariffs: Collection[st
 
 
 def _ended(lines: Sequence[RunningLine], ending: Sequence[RunningLine], day: date) -> list[RunningLine]:
-    """Return all `lines`; those that are in `ending` and still run on `day` now end with the start of that day."""
+    """Return `lines`, in which those of `ending` that still run on `day` end with the start of that day."""
     return [
         replace(line, ended=max(day, line.began)) if line in ending and line.is_open(day) else line for line in lines
     ]

@@ -1,4 +1,4 @@
-"""The reminder before contracts are extended, for the administrators who may cancel them (§ 56 (3) TKG)."""
+"""Reminders to administrators that contracts will soon be extended unless they are cancelled (§ 56 (3) TKG)."""
 
 from __future__ import annotations
 

@@ -77,8 +77,8 @@ class Product(HasTerms, Base):
     false) stay in the table for the contracts that contain them. The `terms` of a trunk are those of its contract; for
     other kinds of products they have no meaning.
 
-    The prices, the terms and `orderable` in this table hold only until the first day for which there is a
-    `ProductPrice`; `price_list` returns products with the values of a day.
+    The prices, the terms and `orderable` in this table apply only until the first day for which the product has a
+    `ProductPrice`; `price_list` returns products with the values of a given day.
     """
 
     __tablename__ = "products"

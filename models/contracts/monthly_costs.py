@@ -18,7 +18,7 @@ from models.contracts.catalogue import PriceLine
 
 @dataclass(frozen=True, slots=True)
 class RunningLine:
-    """A line of a contract with the days in Berlin on which it runs, from `began` until `ended`, which is not included.
+    """A contract line with its price and the days in Berlin on which it runs: from `began` to the day before `ended`.
 
     `ended` is None while no end is known.
     """
@@ -29,7 +29,7 @@ class RunningLine:
     ended: date | None
 
     def is_open(self, day: date) -> bool:
-        """Return whether the line has no end, or ends after the day."""
+        """Return whether the line has no end, or ends after `day`."""
         return self.ended is None or self.ended > day
 
 

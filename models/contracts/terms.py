@@ -40,10 +40,10 @@ def earliest_end(started_on: date, terms: ContractTerms, noticed_on: date) -> da
     notice period before that day. Otherwise it ends one notice period after the notice (§ 56 (3) TKG: after a tacit
     extension a contract can be terminated at any time with at most one month's notice).
 
-    A first term begins with the contract's first day and ends with the day before the day of the same number (§§ 187
-    (2), 188 (2) BGB). The day of the notice does not count, and the notice period ends with the day of the same number
-    (§§ 187 (1), 188 (2) BGB). If the last month has no such day, both end with that month (§ 188 (3) BGB). Sundays and
-    holidays make no difference: § 193 BGB does not hold for notice periods.
+    A first term of 12 months that begins on 15 March ends with 14 March of the next year (§§ 187 (2), 188 (2) BGB). The
+    day of the notice does not count: a notice period of one month from 15 March ends with 15 April (§§ 187 (1), 188 (2)
+    BGB). If the last month has no such day, both end with the last day of that month (§ 188 (3) BGB). Sundays and
+    holidays make no difference: § 193 BGB does not apply to notice periods.
     """
     by_notice = months_later(noticed_on, terms.notice_months)
     first_term = end_of_term(started_on, terms)
@@ -64,8 +64,8 @@ def end_of_term(started_on: date, terms: ContractTerms) -> date | None:
 class Renewal:
     """An extension of a contract, by some months or for an indefinite time, that a notice can still prevent.
 
-    Without a notice the contract is extended after `last_day`; with one that arrives on `notice_by` at the latest, it
-    ends with that day. Both are days in Berlin.
+    The contract ends with `last_day` if a notice arrives on `notice_by` or earlier; otherwise it is extended after
+    `last_day`. Both are days in Berlin.
     """
 
     last_day: date

@@ -93,9 +93,9 @@ def creation_sql() -> str:
 
 
 def _in(template: str, database: str, connects: tuple[DatabaseRole, ...]) -> str:
-    """Return the SQL template `template`, filled with the names of the database, the owner, and other roles.
+    """Return the SQL template `template` with its placeholders replaced by the database's name and names of roles.
 
-    `connects` are the roles that may connect to the database.
+    The roles are the owner, all other roles, and `connects`, those that may connect to the database.
     """
     owner = DatabaseRole.OWNER
     return template.format(

@@ -55,9 +55,9 @@ _PAUSE = 1.0
 class Rows:
     """The SQL conditions on rows of one table under which the front's role may read and write them.
 
-    `see`: to read a row. `change`: to change or delete a row (None: as `see`). `become`: on the row after a change
-    (None: as `change`). `add`: to insert a row (None: as `change`). `why` is the reason for the conditions, empty if
-    obvious.
+    `see` is the condition to read a row, `change` to change or delete it (None: the same as `see`), and `add` to insert
+    a row (None: the same as `change`). `become` is a condition that a changed row must meet afterwards (None: the same
+    as `change`). `why` is the reason for the conditions, empty if obvious.
     """
 
     see: str
@@ -357,12 +357,13 @@ def is_enforced(database: Database) -> bool:
 def apply_row_security(
     database: Database, *, on: bool | None, pause: float = _PAUSE, patience: str = _PATIENCE
 ) -> bool:
-    """Create the policies of every table, connected as its owner, and return whether row-level security is on.
+    """Create the policies of every table, and return whether row-level security is on.
 
-    `on` switches it on or off; None leaves it as it is, and switches it on for new tables if it is on for the others.
-    Does nothing and returns False unless the roles of the front, the workers, the metrics and the owner exist.
+    `database` connects as the owner of the tables. `on` switches row-level security on or off; None leaves it as it is,
+    and switches it on for new tables if it is on for the others. Does nothing and returns False unless the roles of the
+    front, the workers, the metrics and the owner exist.
 
-    Each table whose policies differ is changed in a transaction of its own. If its lock does not come within
+    Each table whose policies differ is changed in a transaction of its own. If the table cannot be locked within
     `patience`, a duration such as '300ms', it is tried again, up to 40 times, `pause` seconds apart. Raises
     `OperationalError` for a table that stays in use; the tables before it have been changed then. Safe to run twice,
     and on two machines at a time.

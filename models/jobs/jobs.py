@@ -122,7 +122,7 @@ class JobRun(Base):
 def record_run(session: Session, name: str, now: datetime, **counts: int) -> None:
     """Record the time `now` and the counts of the latest run of a task that has a `JobHeartbeat`, not a row per run.
 
-    `counts` are numbers of what the run did, by name.
+    `counts` are the numbers of what the run has done, by name.
     """
     statement = postgresql.insert(JobHeartbeat).values(name=name, ran_at=now, counts=counts)
     session.execute(
@@ -172,11 +172,11 @@ def claim_job(
 
 
 def ask_for_run(session: Session, name: str, now: datetime, *, allow_removals: bool = False) -> datetime | None:
-    """Schedule the job to run now, and return None.
+    """Schedule the job to run now and return None; if the job is running, return the end of the worker's claim instead.
 
-    If the job is running, nothing is changed, and the time is returned until which a worker has claimed the job.
-    `allow_removals` allows the run to delete entries of the registrar that the portal does not know, even if the portal
-    itself seems to have lost data. Safe to run twice: a due job stays due, and a permission stays.
+    Nothing is changed while the job is running. `allow_removals` allows the run to delete entries of the registrar that
+    the portal does not know, even if the portal itself seems to have lost data. Safe to run twice: a due job stays due,
+    and a permission stays.
     """
     _ensure(session, name, now)
     job = session.get_one(Job, name, with_for_update=True)

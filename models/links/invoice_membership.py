@@ -167,12 +167,12 @@ def join_invoice(
 
 
 def offer_invoice(session: Session, principal: Principal, account: Account, now: datetime) -> None:
-    """Ask the sub-account's administrators by mail whether the main account may pay its contracts by its invoice.
+    """Ask the sub-account's administrators by mail whether the main account may pay for it by its collective invoice.
 
-    They can answer on the account's page within 14 days. Does nothing if an offer is open, or if the account is on the
-    invoice. Locks the account. Raises `Forbidden` unless the account is an active sub-account and the person may order
-    for its main account, `InvalidField` if the account is to be detached, and `TooEarly` if an offer of the last day
-    (`OFFERED_AGAIN_AFTER`) was declined or withdrawn.
+    They can answer on the account's page within 14 days. Does nothing if an offer is open, or if the account is already
+    on the invoice. Locks the account. Raises `Forbidden` unless the account is an active sub-account and the person may
+    order for its main account, `InvalidField` if the account is to be detached, and `TooEarly` if an offer made within
+    the last day (`OFFERED_AGAIN_AFTER`) was declined or withdrawn.
     """
     main = _lock_for_main(session, principal, account, now)
     if _open_offer(session, account, now) is not None or is_billed_together(session, account):

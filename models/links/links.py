@@ -1,8 +1,8 @@
 """Link and detach requests: attaching an existing account to a main account, and detaching a sub-account.
 
-An outsider who tries customer numbers and logins learns nothing. Whether the customer number does not exist, belongs to
-another company, or the login is wrong: the same statements run, one password is verified, the response is a 202, and
-the request is later rejected for the same reason.
+An outsider who tries customer numbers and logins learns nothing. It makes no difference whether the customer number
+does not exist, belongs to another company, or the login is wrong. In each case the same statements run, one password is
+verified, the response is a 202, and the request is later rejected for the same reason.
 """
 
 from __future__ import annotations

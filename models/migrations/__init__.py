@@ -28,7 +28,7 @@ PATIENCE = "300ms"
 _PATIENCE_CONCURRENTLY = "60s"
 """How long a statement with CONCURRENTLY waits for a lock; other statements do not wait behind it."""
 _TRY_FOR = 120.0
-"""Seconds for which a migration that gets no lock is tried again; they start again after each try that did work."""
+"""Seconds for which a migration that gets no lock is tried again, counted from the last try that did any work."""
 _WORKED = 5.0
 """A try that took more seconds than this has done work, such as making an index, and not only waited."""
 _PAUSE = 0.5

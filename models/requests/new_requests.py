@@ -1,4 +1,4 @@
-"""Inserting new requests and scheduling their first steps."""
+"""Functions that insert new requests and schedule their first steps."""
 
 from __future__ import annotations
 

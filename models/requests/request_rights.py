@@ -23,10 +23,10 @@ def concerns(session: Session, principal: Principal, request: Request) -> bool:
 def may_change(session: Session, principal: Principal, request: Request) -> bool:
     """Return whether the person may cancel or retry the request and submit its proofs.
 
-    For an order, link or switch this takes the right to order or link for the requesting main account. For a request
-    about contracts (change, more numbers, cancellation) it takes the right to change the account's contracts. For a
-    detach request it takes the right to detach the sub-account and a role in the account that made the request, so that
-    the opposite account can neither stop the detachment nor bring it about.
+    For an order, link or switch they need the right to order or link for the requesting main account. For a request
+    about contracts (change, more numbers, cancellation) they need the right to change the account's contracts. For a
+    detach request they need the right to detach the sub-account, and a role in the account that made the request. So
+    the other account can neither stop the detachment nor bring it about.
     """
     match request.kind:
         case Kind.ORDER:
@@ -45,7 +45,7 @@ def may_change(session: Session, principal: Principal, request: Request) -> bool
 
 
 def acts_for(principal: Principal, account_id: int) -> bool:
-    """Return whether the person may act for the account: by a role there that allows to order, link and detach.
+    """Return whether the person may act for the account: they have a role there that may order, link and detach.
 
     A person with an API token acts only for the token's account.
     """

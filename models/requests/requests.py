@@ -76,7 +76,10 @@ class Request(BulkQueueRow, Base):
     option_details: Mapped[dict[str, Any] | None] = mapped_column(postgresql.JSONB(none_as_null=True))
     """The details of the ordered options, by field name of the order (`models.orders.options`); None without any."""
     request_uri: Mapped[RequestUri | None] = mapped_column(enumeration(RequestUri, "request_uri"))
-    """The content of the request line of calls to an ordered trunk; None if the order does not choose."""
+    """What the request line of incoming calls to an ordered trunk names: the registered contact or the dialled number.
+
+    None if the order does not choose.
+    """
     countries: Mapped[list[str] | None] = mapped_column(postgresql.ARRAY(sa.Text))
     """The destinations that an ordered trunk may call (`SipTrunk.countries`); None if the order does not choose."""
     price_lines: Mapped[list[dict[str, Any]] | None] = mapped_column(postgresql.JSONB)

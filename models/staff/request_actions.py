@@ -130,7 +130,7 @@ def _ensure_seen(session: Session, request: Request, seen: int) -> None:
 
 
 def record_staff_action(session: Session, staff: Principal, request: Request, deed: AuditEvent, now: datetime) -> None:
-    """Record that a member of staff did `deed` to the request, in the audit log of the request's main account."""
+    """Record in the audit log of the request's main account that a member of staff performed `deed` on the request."""
     facts: dict[str, Any] = {"request": str(request.id), "customer_number": request.customer_number}
     if deed in _OF_DOCUMENTS and request.kind is Kind.NUMBERS:
         facts["certificate"] = True

@@ -87,7 +87,7 @@ MOVING = frozenset(SiteState) - frozenset(RESTING)
 
 
 def state_of(request: Request | None) -> SiteState | None:
-    """Return the state of a location given its unfinished request; None if `request` is None."""
+    """Return the state of a location from its unfinished request; None if `request` is None."""
     if request is None:
         return None
     return WAITS.get(request.waiting_for, SiteState.RUNNING) if request.waiting_for else SiteState.RUNNING

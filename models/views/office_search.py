@@ -134,8 +134,8 @@ def _numbers(session: Session, typed: str, limit: int) -> list[FoundNumbers]:
 def _unhindered(query: sa.Select[int]) -> sa.Select[int]:
     """Return the query changed to read from the view `…_of_staff` of its table, which shows rows only to staff.
 
-    On the table itself, PostgreSQL would read every row instead of using the index, because it checks row-level
-    security before conditions that it does not know to be leakproof, such as the search in texts and ranges.
+    On the table itself PostgreSQL would read every row instead of using the index. It checks row-level security before
+    conditions that it does not know to be leakproof, such as searches in texts and ranges.
     """
     views = {
         mapped.__table__: sa.table(

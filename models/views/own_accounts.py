@@ -85,7 +85,7 @@ def person_with_menu(session: Session, user: User, now: datetime) -> tuple[Princ
 
 @cache
 def _own() -> sa.Select[Account, Role]:
-    """Return the query for the accounts in which the user `user_id` (a parameter) has a role, each with this role.
+    """Return the query for the accounts in which a user has a role, each with this role; its parameter is `user_id`.
 
     Closed accounts are left out. The query is built once.
     """
