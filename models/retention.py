@@ -17,7 +17,7 @@ from models.calendar_days import BERLIN, berlin_day
 BULKS = timedelta(days=30)
 """How long after its upload a bulk file that was never sent is kept. It has names and addresses (GDPR, Art. 5)."""
 DRAFTS = timedelta(days=90)
-"""How long after its last change the draft of an order is kept and can be resumed; it ends with the end of a day."""
+"""How long after its last change the draft of an order is kept and can be resumed, to the end of the last day."""
 IDEMPOTENCY_KEYS = timedelta(days=30)
 """How long an idempotency key of the API is kept with its answer: far longer than clients repeat a failed call."""
 INVITATIONS = timedelta(days=30)
@@ -49,9 +49,9 @@ class Periods:
     """How long some kinds of rows are kept; the carrier can choose these periods by settings.
 
     `mails` is the time after the sending of a mail that is no business letter. `documents` is the time after the
-    decision on a document that was handed in as address proof. `files` is the time after the end of the last request of
-    an uploaded file. `business_years` is a number of whole calendar years, for requests without a contract, for
-    business letters, and for the name and contact of a closed account; § 257 HGB asks for six.
+    decision on an uploaded document. `files` is the time after the end of the last request of an uploaded file.
+    `business_years` is a number of whole calendar years, for requests without a contract, for business letters, and for
+    the name and contact of a closed account; § 257 HGB asks for six.
     """
 
     mails: timedelta = timedelta(days=400)

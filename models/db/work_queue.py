@@ -85,7 +85,7 @@ class BulkQueueRow(QueueRow):
 
 _MADE_DUE = "made_due"
 _STATEMENTS = 64
-"""Size of each cache of prepared SQL statements; must exceed the number of kinds of work."""
+"""Size of each cache of built SQL statements; must exceed the number of kinds of work."""
 _TIME = sa.TIMESTAMP(timezone=True)
 _MOST = sa.bindparam("most", type_=sa.Integer)
 _DEADLY = 2
@@ -95,7 +95,7 @@ _SHARE = 8
 _LOOK_AGAIN_FACTOR = 10
 """A search for other companies' rows that found none is not repeated for this many times its own duration."""
 _look_again: dict[sa.ColumnElement[bool], float] = {}
-"""When this process may search for other companies' rows again, in `time.monotonic()`, by the condition on the rows."""
+"""The `time.monotonic()` until which this process does not search for other companies' rows, by condition."""
 
 
 def made_due(session: Session, kind: WorkKind, at: datetime | None = None) -> None:

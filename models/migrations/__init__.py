@@ -129,7 +129,7 @@ def _limit_wait(_connection: sa.Connection, cursor: psycopg.Cursor, statement: s
 def _until_free(connection: sa.Connection, migrate: Callable[[], None]) -> None:
     """Run `migrate`, again and again while a table is in use: a migration can be run again after an interruption.
 
-    Raises the last `OperationalError` after two minutes (`_TRY_FOR`) without progress.
+    Raises `OperationalError` after two minutes (`_TRY_FOR`) without progress, or at once if its cause is not a lock.
     """
     ends = time.monotonic() + _TRY_FOR
     while True:

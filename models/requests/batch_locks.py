@@ -63,7 +63,7 @@ _LOCK_ANNOUNCING = (
 
 
 def _named(request: Request) -> set[int]:
-    """Return the ids of the request's main account and of the account to which the request has to belong now."""
+    """Return the ids of the request's main account and of the account to hand the request over to (`present_owner`)."""
     owner = present_owner(request)
     return {request.main_id} if owner is None else {request.main_id, owner}
 

@@ -85,7 +85,7 @@ class Request(BulkQueueRow, Base):
     price_lines: Mapped[list[dict[str, Any]] | None] = mapped_column(postgresql.JSONB)
     """The ordered products at the agreed prices, as JSON of `PriceLine`; None in rows older than this column.
 
-    In a change, the products of the contract after the change, with the one-off prices that are due for the change.
+    In a change or a request for numbers, all products of the contract afterwards, with the one-off prices that are due.
     """
 
     contract_terms: Mapped[dict[str, Any] | None] = mapped_column(postgresql.JSONB(none_as_null=True))
@@ -124,11 +124,12 @@ class Request(BulkQueueRow, Base):
     None until the account is closed, and if it had no main account.
     """
     replaced_channels: Mapped[int | None]
-    """The number of channels of the trunk when the change was requested."""
+    """The number of channels before a change: as of the request and, once the change is made, as of that moment."""
     replaced_lines: Mapped[list[dict[str, Any]] | None] = mapped_column(postgresql.JSONB(none_as_null=True))
-    """The products of the contract when the request was made, as JSON of `PriceLine` without one-off prices.
+    """The products of the contract before the request has its effect, as JSON of `PriceLine` without one-off prices.
 
-    Set for a change, for more numbers, and for a cancellation.
+    Set for a change, for more numbers, and for a cancellation, when it is requested. A change, or the adding of
+    numbers, saves them again at the moment at which it is made.
     """
 
     local_user_name: Mapped[str | None]
@@ -384,7 +385,7 @@ class Request(BulkQueueRow, Base):
         self.note(now, "failed", reason=reason)
 
     def is_looked_at(self, now: datetime) -> bool:
-        """Return whether a worker is checking, or will check at once, whether the pending or held request can continue.
+        """Return whether a worker checks now, or will check at once, if the pending or held request can continue.
 
         So it is True from the arrival of an answer until the step has run again. Always False for a request that is
         held because an external system does not answer, since its step is repeated all the time.

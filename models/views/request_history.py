@@ -59,8 +59,9 @@ class HistoryFilter:
 class PastRequest:
     """A row of the history: a request with its requester loaded, and its location (an account).
 
-    The request's `requester` is None if a scheduled job of the carrier made the request. `location` is None if it is
-    not known yet which account it is, or if the account has left the main account.
+    The request's `requester` is None if a scheduled job of the carrier made the request. `location` is None if the
+    account does not belong to the main account: its link is not completed, or it has left. An ordered account that
+    never came into service is given all the same.
     """
 
     request: Request
