@@ -149,7 +149,7 @@ PORTAL_VIEWS: Mapping[str, Privileges] = {
 """The privileges of the roles on each view of the portal's database, by view name."""
 
 READ_BEFORE: Mapping[str, str] = {"api_tokens": "token_hash", "logins": "secret_hash"}
-"""By table, a column that fronts of the previous version still read, and those of this version do not.
+"""For some tables, the column that fronts of the previous version still read and fronts of this version do not.
 
 The front's role keeps the privilege to read the column, if it has it, until row-level security is switched on (again).
 """

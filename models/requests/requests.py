@@ -124,7 +124,10 @@ class Request(BulkQueueRow, Base):
     None until the account is closed, and if it had no main account.
     """
     replaced_channels: Mapped[int | None]
-    """The number of channels before a change: as of the request and, once the change is made, as of that moment."""
+    """The number of channels of the trunk before the change; None for other kinds of requests.
+
+    It is saved when the change is requested, and again when the change is made.
+    """
     replaced_lines: Mapped[list[dict[str, Any]] | None] = mapped_column(postgresql.JSONB(none_as_null=True))
     """The products of the contract before the request has its effect, as JSON of `PriceLine` without one-off prices.
 

@@ -116,7 +116,7 @@ def resting_state() -> sa.ColumnElement[str]:
 
 
 def running() -> sa.Subquery:
-    """Return a subquery with the newest running request of a main account about each account.
+    """Return a subquery with each account's newest running request, among the requests of one main account.
 
     The main account's id is the query parameter `main_id` (`MAIN_ID`). Changes of contracts and planned detachments do
     not count (`RUNS`).

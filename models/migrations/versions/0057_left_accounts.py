@@ -1,4 +1,4 @@
-"""Save when the mails asking a present main account for consent reached nobody, and index staff actions by request.
+"""Save since when a question for a main account's consent to a switch has reached nobody; index staff actions.
 
 Also let a main account see the past costs of closed sub-accounts that had left it by a switch.
 """
