@@ -1,4 +1,4 @@
-"""Reads the audit log for tests that are not about access, whose users have signed in before."""
+"""Reads the audit log without its entries about access, such as sign-ins, for tests that check other entries."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from models.people.audit_log import OF_ACCESS, AuditEntry
 
 
 def entries_of_deeds(session: Session) -> Sequence[AuditEntry]:
-    """Return the entries of the audit log, but for those about access (`OF_ACCESS`), the oldest first."""
+    """Return the entries of the audit log except those about access (`OF_ACCESS`), the oldest first."""
     query = sa.select(AuditEntry).where(AuditEntry.deed.not_in(OF_ACCESS)).order_by(AuditEntry.id)
     return session.scalars(query).all()

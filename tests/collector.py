@@ -1,4 +1,4 @@
-"""A collector of traces as operators run one: it receives OTLP over HTTP, decodes it, and keeps every span."""
+"""A collector of traces as operators run one: it receives OTLP over HTTP, decodes it, and stores every span."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tasks import tracing
 class Received:
     """A span as the collector received it. Ids are hex digits; `parent` is empty for the first span of a trace.
 
-    `service` is the program that sent it, `links` are the ids of spans that it links to. `error` is the class or code
-    of a failure, empty for none.
+    `service` is the program that sent it, `facts` are its attributes, `links` are the ids of spans that it links to.
+    `error` is the class or code of a failure, empty for none. `begins` and `ends` are in nanoseconds since 1970.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Received:
 
 @dataclass
 class Collector:
-    """A running collector at `url`, with the spans that it has received so far."""
+    """A running collector at `url`, with the `spans` that it has received so far and the messages as bytes (`raw`)."""
 
     url: str
     spans: list[Received] = field(default_factory=list)
@@ -49,7 +49,7 @@ class Collector:
         return sorted((span for span in self.spans if span.name == name), key=lambda span: span.begins)
 
     def one(self, name: str) -> Received:
-        """Return the only span with this name."""
+        """Return the only span with this name. Fails if there is none or more than one."""
         [found] = self.named(name)
         return found
 
@@ -83,7 +83,10 @@ def _values(attributes: Any) -> dict[str, Any]:
 
 @contextmanager
 def collecting() -> Iterator[Collector]:
-    """Run a collector of OpenTelemetry traces on a free port, and yield it with the spans that it has received."""
+    """Run a collector of OpenTelemetry traces on a free port, and yield it; it has the spans received so far.
+
+    It is stopped at the end of the `with` block.
+    """
     found: Collector
 
     class Handler(BaseHTTPRequestHandler):
@@ -113,7 +116,7 @@ def collecting() -> Iterator[Collector]:
 
 @contextmanager
 def traced(url: str, **settings: str) -> Iterator[None]:
-    """Switch traces on in this process inside the `with` block; at its end all spans have been sent to `url`.
+    """Send traces of this process to the collector at `url` during the `with` block; at its end all have been sent.
 
     `settings` are more environment variables.
     """

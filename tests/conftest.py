@@ -48,9 +48,10 @@ _IN_ONE_PROCESS = {
 
 
 class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives each process of pytest-xdist the next test, but all tests that share something to the same process.
+    """Distributes tests among the processes of pytest-xdist: test by test, but a group of files to one process.
 
-    The mark `xdist_group` does not serve: pytest-xdist 3.8 cannot read it with pytest 9.2.
+    `_IN_ONE_PROCESS` has the groups. The mark `xdist_group` does not serve: pytest-xdist 3.8 cannot read it with pytest
+    9.2.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -59,7 +60,10 @@ class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Scheduling:
-    """Return what distributes the tests among the processes. Fails if a file of `_IN_ONE_PROCESS` is not there."""
+    """Return the scheduler that distributes the tests among the processes.
+
+    Fails if a file named in `_IN_ONE_PROCESS` is missing.
+    """
     assert [file for file in _IN_ONE_PROCESS if not (_TESTS.parent / file).is_file()] == []
     return _Scheduling(config, log)
 
@@ -67,7 +71,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Scheduling:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests of slow folders first, and mix these folders' tests evenly.
 
-    So those that mostly wait run beside those that compute, and no core is idle.
+    Then tests that mostly wait run beside tests that compute, and no core is idle.
     """
     folders = [item.path.relative_to(_TESTS).parts[0] for item in items]
     total, seen = Counter(folders), Counter[str]()
@@ -163,7 +167,7 @@ def _session_worker_database(postgres: EmbeddedPostgres) -> Iterator[Database]:
 
 @pytest.fixture(scope="session")
 def emptying(postgres: EmbeddedPostgres) -> Iterator[Emptying]:
-    """Provide what empties the portal's database, except for the reference data."""
+    """Provide an `Emptying` of all tables of the portal's database except for the reference data."""
     tables = [table.name for table in metadata.tables.values() if table.name not in _REFERENCE]
     # What is known from the start was never asked.
     asked = "DELETE FROM known_places WHERE asked_at IS NOT NULL"
@@ -184,16 +188,16 @@ def database(_session_database: Database, emptying: Emptying) -> Iterator[Databa
 
 @pytest.fixture
 def owner_database(_session_database: Database, database: Database) -> Database:
-    """Provide the portal's database, connected as its owner.
+    """Return the portal's database, connected as its owner.
 
-    For tests whose fixture `database` connects as another role, but which change what only the owner may.
+    It is for tests whose fixture `database` connects as another role, but which change what only the owner may change.
     """
     return _session_database
 
 
 @pytest.fixture
 def worker_database(_session_worker_database: Database, database: Database) -> Database:
-    """Provide the portal's database, connected with the role of the workers."""
+    """Return the portal's database, connected with the role of the workers; it is emptied after the test."""
     return _session_worker_database
 
 
@@ -225,7 +229,7 @@ def _registrar_emptying(postgres: EmbeddedPostgres) -> Iterator[Emptying]:
 
 @pytest.fixture
 def registrar_url(postgres: EmbeddedPostgres, _registrar_emptying: Emptying) -> Iterator[str]:
-    """Provide the URL of the registrar's database, which is emptied after the test."""
+    """Provide a URL of the registrar's database that connects as superuser; the database is emptied after the test."""
     yield postgres.url("registrar")
     _registrar_emptying.empty()
 
@@ -268,7 +272,7 @@ def rabbitmq(_rabbitmq: RabbitMQ) -> Iterator[RabbitMQ]:
 
 @pytest.fixture
 def smtp_sink() -> Iterator[MailSink]:
-    """Run an SMTP server that keeps every mail it receives."""
+    """Provide a running SMTP server that keeps every mail it receives; it is stopped after the test."""
     sink = MailSink()
     sink.start()
     yield sink
@@ -277,7 +281,7 @@ def smtp_sink() -> Iterator[MailSink]:
 
 @pytest.fixture(scope="session")
 def session_clock() -> FakeClock:
-    """Create the clock for objects that are created once for all tests of a process."""
+    """Return the clock for objects that are created once for all tests of a process."""
     return FakeClock()
 
 

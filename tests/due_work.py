@@ -1,4 +1,4 @@
-"""Functions that do the workers' work in the test's own process, one batch of each kind of due work."""
+"""Functions that do the workers' work in the test's own process: one batch of due work of each kind."""
 
 from __future__ import annotations
 
@@ -17,21 +17,24 @@ from tasks.runtime import Runtime
 def _nobody() -> None:
     """Do nothing: the default of the parameter `more_due`.
 
-    In a worker, `more_due` sends a message that more rows are due.
+    In a worker, `more_due` sends a Celery message that more rows are due.
     """
 
 
 def advance_requests(runtime: Runtime, more_due: Callable[[], object] = _nobody) -> None:
-    """Run one batch of due steps of requests: first those that need only the database, then those with the registrar.
+    """Run one batch of due steps that need only the database, then one of due steps that call the registrar.
 
-    Call `more_due` for each of the two whose batch was full, because more may be due.
+    Call `more_due` for each of the two batches that was full, because more may be due.
     """
     advance(runtime, WorkKind.VERIFY, more_due)
     advance(runtime, WorkKind.PROVISION, more_due)
 
 
 def send_messages(runtime: Runtime, more_due: Callable[[], object] = _nobody) -> None:
-    """Send one batch of due letters and one of due mails. Call `more_due` after a full batch: more may be due."""
+    """Send one batch of due letters and one of due mails.
+
+    Call `more_due` after each full batch, because more may be due.
+    """
     for channel in (Channel.LETTER, Channel.MAIL):
         send_due(runtime, channel, more_due)
 
@@ -39,7 +42,7 @@ def send_messages(runtime: Runtime, more_due: Callable[[], object] = _nobody) ->
 def sync_registrar(runtime: Runtime, more_due: Callable[[], object] = _nobody) -> None:
     """Write one batch of due trunks and one of due number blocks to the registrar.
 
-    Call `more_due` after a full batch, because more may be due.
+    Call `more_due` after each full batch, because more may be due.
     """
     write_due_trunks(runtime, more_due)
     announce_due_blocks(runtime, more_due)

@@ -1,8 +1,8 @@
-"""Deletes the rows that a test has left in a database, and puts back those with which many tests begin.
+"""Deletes the rows that a test has left in a database, and inserts again the rows with which many tests begin.
 
-Both by functions of one session of the server, which keeps the plans of their statements: planning the deletion of no
-rows takes longer than the deletion. TRUNCATE, which creates new files for every table and index, would take many times
-as long.
+Both are done by SQL functions of one session, for which the server keeps the plans of their statements: planning the
+deletion of no rows takes longer than the deletion. TRUNCATE, which creates new files for every table and index, would
+take many times as long.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerat
 
 
 class Emptying:
-    """A superuser's connection to the database at `url` (of libpq), over which its tables are emptied again and again.
+    """A superuser's connection, over which the tables of a database are emptied again and again.
 
-    `tables` are these tables; `deletes` are further statements that delete rows. Connects before the first use.
+    `url` is the database's URL in the form that libpq reads. `tables` are the names of the tables; `deletes` are
+    further statements that delete rows. The connection is opened at the first use.
     """
 
     def __init__(self, url: str, tables: Sequence[str], deletes: Sequence[LiteralString] = ()) -> None:
@@ -50,7 +51,7 @@ class Emptying:
         return bool(self._call("is_empty"))
 
     def keep(self, name: str) -> None:
-        """Keep all rows that the tables have now for `put_back`."""
+        """Copy all rows that the tables have now, under the name `name`, for `put_back`."""
         connection = self._connected()
         one = "SELECT 1 FROM {} LIMIT 1"
         filled = [table for table in self._tables if connection.execute(_of(one, table)).fetchone()]
@@ -73,14 +74,14 @@ class Emptying:
         self._kept.add(name)
 
     def put_back(self, name: str) -> bool:
-        """Put back the rows that were kept under this name; return whether that was done.
+        """Insert the rows that `keep` has copied under this name again; return whether that was done.
 
-        It is not if none were kept, or if one of the tables in which they were has rows.
+        It is not done if no rows were copied under the name, or if one of the tables from which they came has rows.
         """
         return name in self._kept and bool(self._call(f"put_back_{name}"))
 
     def close(self) -> None:
-        """Close the connection, and forget the kept rows."""
+        """Close the connection. The copies made by `keep` are lost."""
         self._kept.clear()
         if self._connection is not None:
             self._connection.close()

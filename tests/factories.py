@@ -53,11 +53,11 @@ from tests.fakes import FakeClock
 PASSWORD = "Brückenstraße-5"
 VAULT = Vault("a key for files")
 SECRET = "for-development-only: the key of the tests"
-"""The key of the web application under test."""
+"""The secret key (SECRET_KEY) of the web application under test."""
 APP_SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
-"""The secret of the authenticator apps that `give_app` sets up; `tests.second_factor` has its codes."""
+"""The secret of the authenticator apps that `give_app` sets up; `tests.second_factor` computes codes from it."""
 ROW_SECURITY = os.environ.get("ROW_SECURITY") != "false"
-"""Whether tests run with row-level security, as the portal does. Without it they find a page's own forgotten filter."""
+"""Whether tests run with row-level security, as in production. Without it, tests find queries that forget to filter."""
 _count = itertools.count(1)
 # Hashing is slow on purpose, so all test users share one hash.
 _hash = hash_password(PASSWORD)
@@ -84,17 +84,17 @@ HOLDER = HolderData(
 )
 ENTRY = DirectoryData("Muster Berlin", show_address=True, published_in=("print", "online"))
 PLENTY = Limits(**{field.name: 10**6 for field in fields(Limits)})
-"""Limits that no test reaches that is not about them."""
+"""Limits that are too high to be reached, for tests that are not about limits."""
 UNLIMITED = {f"LIMIT_{limit.upper()}{'' if limit is Limit.OPEN_ORDERS else '_PER_DAY'}": str(10**6) for limit in Limit}
-"""The environment of a system that is given more work than any company may ask for."""
+"""Environment variables that raise every limit, for systems that get more work than one company may ask for."""
 MOBILE = "+4915123456789"
-"""A mobile number for the option `mobile-backup`."""
+"""A mobile number, the target for the option `mobile-backup`."""
 
 
 def make_user(session: Session, *, email: str | None = None, **facts: Any) -> User:
-    """Create a user who can sign in with the password `PASSWORD`; `facts` are columns that replace the defaults.
+    """Create a user who can sign in with the password `PASSWORD`, and return it.
 
-    Without `email`, the user gets an address of their own.
+    Without `email`, the user gets an address that no other user has. `facts` are columns that replace the defaults.
     """
     number = next(_count)
     user = User(
@@ -107,7 +107,7 @@ def make_user(session: Session, *, email: str | None = None, **facts: Any) -> Us
 
 
 def make_staff(session: Session, **facts: Any) -> User:
-    """Create a member of the carrier's staff, with the authenticator app that staff need to sign in.
+    """Create a member of the carrier's staff, with the authenticator app that staff need to sign in; return the user.
 
     `facts` are columns of the user that replace the defaults.
     """
@@ -123,7 +123,7 @@ def give_app(session: Session, user: User) -> None:
 
 
 def make_account(session: Session, *, administrator: User | None = None, **facts: Any) -> Account:
-    """Create a standalone account in Bielefeld; `facts` are columns that replace the defaults.
+    """Create a standalone account in Bielefeld, and return it; `facts` are columns that replace the defaults.
 
     `administrator` becomes the account's administrator; None leaves the account without users.
     """
@@ -155,7 +155,7 @@ def join(session: Session, user: User, account: Account, role: Role = Role.ADMIN
 
 
 def make_main(session: Session, *, subs: int = 0, **facts: Any) -> tuple[Account, Principal]:
-    """Create an account with `subs` sub-accounts; return it and its administrator, as a principal for the model.
+    """Create an account with `subs` sub-accounts; return it and its administrator as a `Principal`.
 
     With `subs=0` it is a standalone account, which becomes a main account with its first sub-account. `facts` are
     columns of the account.
@@ -191,10 +191,9 @@ def a_link(
     code: str | None = None,
     method: ProofMethod = ProofMethod.ADMINISTERS_BOTH,
 ) -> LinkDraft:
-    """Return the draft of a link request for an account, which is given as object or as customer number.
+    """Return the draft of a link request for an account, which is given as an object or as a customer number.
 
-    Its proof is the login `email` and `password` if `email` is given, the link code `code` if that is given, and else
-    of the kind `method`.
+    With `email` its proof is the login `email` and `password`; with `code` it is this link code; else it is `method`.
     """
     number = account if isinstance(account, str) else account.customer_number
     if email is not None:
@@ -211,7 +210,10 @@ def make_bulk(
     name: str = "Filialen.csv",
     now: datetime = NOW,
 ) -> Bulk:
-    """Save the orders `drafts` as an uploaded and checked bulk file without invalid cells. It is not sent off yet."""
+    """Save the orders `drafts` as an uploaded and checked bulk file that is not sent off yet; return it.
+
+    None of its cells is invalid.
+    """
     rows = [
         CheckedRow(line, {"name": draft.location.name}, None, as_facts(draft)) for line, draft in enumerate(drafts, 2)
     ]
@@ -259,7 +261,7 @@ def prepare(url: str) -> None:
 
 
 def submit_order(session: Session, principal: Principal, main: Account, draft: OrderDraft, now: datetime) -> Request:
-    """Check and save one order; the company's daily limits are not applied.
+    """Check and save one order, and return its request; the company's daily limits are not applied.
 
     Raises `InvalidField` if a field breaks a rule.
     """

@@ -42,11 +42,11 @@ class FakeClock:
 class FakeRegistrar:
     """A fake of the registrar that keeps trunks in memory by SIP user.
 
-    `writes` are all trunk records written, in order. Each write of a trunk removes the next of the `failures`: a
-    `GatewayError` is returned as that trunk's result, any other exception is raised. `strangers` are subscribers that
-    were added outside the portal, `calls` the times of the recorded calls, `blocks` the number blocks that were
-    written, by first number. If `away` is set, that error is raised by reading and removing subscribers, by counting
-    and deleting calls, and by writing and reading blocks.
+    `writes` are all trunk records that were written, in order. Each write of a trunk removes the next of the
+    `failures`: a `GatewayError` is returned as that trunk's result, any other exception is raised. `strangers` are
+    subscribers that were added outside the portal, `calls` the times of the recorded calls, `blocks` the number blocks
+    that were written, by first number. If `away` is set, this error is raised by reading and removing subscribers, by
+    counting and deleting calls, and by writing and reading blocks.
     """
 
     trunks: dict[str, TrunkRecord] = field(default_factory=dict)
@@ -143,7 +143,8 @@ def _as_subscriber(record: TrunkRecord) -> Subscriber:
 class FakeMailer:
     """A fake of the mail gateway that keeps each mail in `sent`.
 
-    `failures` has lists of errors by recipient address: each mail to the address raises and removes the next one.
+    `failures` are lists of errors by recipient address. Each mail to such an address removes the first error and raises
+    it.
     """
 
     sent: list[Mail] = field(default_factory=list)
@@ -151,7 +152,7 @@ class FakeMailer:
 
     @property
     def but_receipts(self) -> list[Mail]:
-        """Return the sent mails without receipts: those that only confirm that an order or a request has arrived."""
+        """Return the sent mails except receipts, which only confirm that an order or a request has arrived."""
         return [
             mail for mail in self.sent if not re.search("^Wir haben Ihre .*erhalten|^We have received", mail.subject)
         ]
@@ -169,7 +170,7 @@ class FakeMailer:
 class FakePrinter:
     """A fake of the letter printer that keeps each letter in `printed`.
 
-    As long as there are `failures`, each letter raises and removes the next one.
+    While there are `failures`, each letter removes the first one and raises it.
     """
 
     printed: list[Letter] = field(default_factory=list)
@@ -193,7 +194,7 @@ class MailSink:
         self.port = free_port()
         self.connections = 0
         self.answers: dict[str, str] = {}
-        """Recipient address to the SMTP reply that refuses the recipient, for example '550 no such user'."""
+        """The replies that refuse recipients, for example '550 no such user', by the recipient's address."""
 
     def start(self) -> None:
         """Start the server; a restart after `stop` uses the same port."""
@@ -213,7 +214,7 @@ class MailSink:
 
     @property
     def received(self) -> list[tuple[str, EmailMessage]]:
-        """Return recipient and parsed mail of every mail so far, in the order of arrival."""
+        """Return the recipient and the parsed mail of every mail so far, in the order of arrival."""
         with self._lock:
             return list(self._messages)
 

@@ -1,7 +1,6 @@
 """Runs the portal's programs in processes forked from one that has imported their modules: two seconds faster.
 
-`standorte up` and the documented way of setting up, which start every program with a Python interpreter of its own, are
-tested elsewhere.
+Other tests run `standorte up` and the documented way of setting up, which start a Python interpreter for each program.
 """
 
 from __future__ import annotations
@@ -25,10 +24,11 @@ processes.set_forkserver_preload(["tests.preloaded"])
 def start(
     command: Sequence[str], environment: Mapping[str, str], log: Path, *, interpreter: bool = False
 ) -> BaseProcess:
-    """Run a command line of `workers.programs` in a new process, in the folder of the file `log`.
+    """Run a command line of `workers.programs` in a new process, in the folder of the file `log`; return the process.
 
-    Its output is added to the file. The process leads a process group of its own. With `interpreter` a console command
-    that becomes another program (`standorte web`) does so with a Python interpreter of its own, which imports all anew.
+    Its output is added to the file. The process leads a process group of its own. With `interpreter`, a console command
+    that becomes another program (`standorte web`) starts a new Python interpreter for it, which imports everything
+    again.
     """
     process = processes.Process(target=_run, args=(command, environment, log, None, interpreter))
     process.start()
@@ -38,8 +38,8 @@ def start(
 def run(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> tuple[int | None, str, str]:
     """Run a command line of `workers.programs` in the folder until it ends, for a minute at most.
 
-    Return its exit code, and what it has written to standard output and to standard error. The exit code is None if it
-    has not ended; then it is killed.
+    Return its exit code, its standard output and its standard error. If it has not ended after a minute, it is killed
+    and the exit code is None.
     """
     output, errors = folder / "program.out", folder / "program.err"
     process = processes.Process(target=_run, args=(command, dict(environment), output, errors))
@@ -78,7 +78,10 @@ def _run(
 
 
 def _become(path: str, command: Sequence[str]) -> None:
-    """Run a command line of `workers.programs` in this process, as `os.execv` does with a new interpreter."""
+    """Run a command line of `workers.programs` in this process, as `os.execv` would with a new interpreter.
+
+    If `path` is not Python's, call the real `os.execv`.
+    """
     if path != sys.executable:
         _execv(path, list(command))
     try:

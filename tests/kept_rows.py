@@ -1,4 +1,4 @@
-"""A copy of all rows of a database that can be restored, so that a test can try many changes on the same rows."""
+"""Copies all rows of a database and restores them, so that a test can try many changes on the same rows."""
 
 from __future__ import annotations
 
@@ -36,9 +36,10 @@ def kept_rows(engine: sa.Engine) -> Iterator[KeptRows]:
 
 
 class KeptRows:
-    """A copy of the rows of all tables that were not empty, kept in the database's schema `kept`.
+    """A copy of the rows of all tables that were not empty, in the database's schema `kept`.
 
-    `names` are these tables, `connection` is one of `engine` in the transaction that copied them.
+    `names` are these tables; `connection` is the connection of `engine` on which they are copied, still in that
+    transaction.
     """
 
     def __init__(self, engine: sa.Engine, names: set[str], connection: sa.Connection) -> None:
@@ -46,7 +47,7 @@ class KeptRows:
         self._states = _states(connection)
 
     def restore(self) -> None:
-        """Set all tables back to the copied rows; rows that were added since are deleted."""
+        """Bring all tables back to the copied rows; rows that were added since are deleted."""
         with self._engine.begin() as connection:
             now = _states(connection)
             changed = [name for name, state in now.items() if state != self._states[name]]

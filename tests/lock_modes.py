@@ -1,4 +1,4 @@
-"""Which row locks an SQL statement takes, and at which of them two transactions could deadlock."""
+"""Tells which row locks an SQL statement takes, and at which of its locks a transaction could deadlock with another."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _WRITTEN = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM) (\w+)")
 _NEVER_WAITS = re.compile(r"\bSKIP LOCKED\b|\bNOWAIT\b")
 _TABLES = metadata.tables
 _APPENDED = {"audit_entries", "findings", "messages", "timeline_entries"}
-"""Tables to which the operations only add rows: these are nobody else's."""
+"""Tables to which the operations only add rows. No other transaction locks these rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def locks_of(statement: str) -> Iterator[Lock]:
 def dangerous_places(one: Sequence[Lock], other: Sequence[Lock]) -> list[int]:
     """Return the indexes of those locks of the transaction `one` at which it could deadlock with `other`.
 
-    That is so if `other` wants the lock while `one` holds it, and `one` later wants a lock that `other` already holds.
+    It could if `other` waits for the lock while `one` has it, and `one` then waits for a lock that `other` already has.
     Each list has a transaction's locks in the order in which it takes them.
     """
     return [

@@ -1,4 +1,4 @@
-"""Fails a test in which one statement locks several rows without an ORDER BY: two such statements could deadlock."""
+"""Lets a test fail if one statement locks several rows without an ORDER BY: two such statements could deadlock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operations that lock accounts and what belongs to them, and the rows (`Scene`) on which tests do two of them at once.
+"""Operations that lock accounts and their rows, and the rows (`Scene`) on which tests run two operations at once.
 
 Each operation is one transaction of the web application, the console or a worker: a function of a session and a
 `Scene`.
@@ -65,16 +65,16 @@ from tests.models.telephony.conftest import Company
 from tests.tasks.conftest import Pipeline
 
 LEASE = UUID(int=1)
-"""The lease under which the workers of a scene have claimed its requests, its bulk file and its job."""
+"""The id of the lease with which workers have claimed the scene's requests, bulk file and job."""
 
 
 @dataclass
 class Scene:
-    """An account with what belongs to it, on which operations are tried, and the person who does them.
+    """An account with the rows that belong to it, on which operations are tried, and the person who does them.
 
-    `person` administers the account, and its main account if it has one; `id` is the account's. `trunk`, `block`,
-    `invitation`, `guest` and `job_run` are ids of rows, `guest` that of a second person with a role in the account.
-    `ids` has the ids of requests and bulk files that operations have prepared, by name.
+    `person` administers the account, and its main account if it has one; `id` is the account's id. `trunk`, `block`,
+    `invitation` and `job_run` are ids of rows. `guest` is the id of a second user, who has a role in the account. `ids`
+    are the ids of requests and bulk files that operations have prepared, by name.
     """
 
     pipeline: Pipeline
@@ -105,11 +105,10 @@ Act = Callable[[Session, Scene], object]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operation that is tried at the same time as another one: `act` is its transaction.
+    """An operation that is run at the same time as another one: `act` is its transaction.
 
     `prepare` makes the rows that it needs, and is committed before. `whole` is called instead of `act` if the operation
-    opens its transactions itself. `at` are the kinds of scenes in which it can be done: with a linked account, one
-    without a main account ("alone"), or an ordered one.
+    opens its transactions itself. `at` are the kinds of scenes (see `make_scene`) in which the operation is possible.
     """
 
     act: Act | None
@@ -118,9 +117,9 @@ class Operation:
     whole: Callable[[Pipeline, Scene], object] | None = None
 
     def run(self, pipeline: Pipeline, scene: Scene) -> None:
-        """Do the operation with the pipeline's database. A `DomainError` because a rule forbids it is ignored.
+        """Do the operation with the pipeline's database. Ignore a `DomainError`, raised because a rule forbids it.
 
-        The operation beside it may have been first, and changed what is allowed.
+        The other operation may have come first and changed what is allowed.
         """
         with suppress(DomainError):
             self.run_strictly(pipeline, scene)
@@ -135,9 +134,10 @@ class Operation:
 
 
 def make_scene(pipeline: Pipeline, kind: str) -> Scene:
-    """Create the rows for operations: an account that is "linked" to a main account, "alone", or newly "ordered".
+    """Create the rows for operations, and return them as a scene of the kind "linked", "alone" or "ordered".
 
-    The ordered account's request waits until its contact confirms the e-mail address.
+    The scene's account is a sub-account, an account without a main account, or a newly ordered account. The order then
+    waits until its contact confirms the e-mail address.
     """
     if kind == "ordered":
         contact = replace(an_order().contact, email="new@example.com")
@@ -168,9 +168,9 @@ def _somebody() -> Recipient:
 
 
 def _prepared(name: str, submit: Callable[[Session, Scene], Request]) -> Act:
-    """Return a function that submits a request by `submit`, once in a scene, and claims it as a worker does.
+    """Return a function that submits a request by calling `submit`, and claims it as a worker does.
 
-    The request's id is stored in the scene under `name`.
+    It does so once in each scene, and stores the request's id in `Scene.ids` under `name`.
     """
 
     def prepare(session: Session, scene: Scene) -> None:
@@ -197,7 +197,10 @@ def _free(name: str, submit: Callable[[Session, Scene], Request]) -> Act:
 
 
 def _worked_on(name: str) -> Act:
-    """Return a function that does all steps of the prepared request `name` as a worker does, in one transaction."""
+    """Return a function that does all steps of a request as a worker does, in one transaction.
+
+    The request is the one whose id is stored in `Scene.ids` under `name`.
+    """
 
     def act(session: Session, scene: Scene) -> None:
         for request in lock_claimed(session, [scene.ids[name]], LEASE):
@@ -282,7 +285,7 @@ def _numbers(session: Session, scene: Scene) -> Request:
 
 
 def _hand_in_certificate(session: Session, scene: Scene) -> None:
-    """Ask for more numbers than a trunk can have without a certificate, and hand one in."""
+    """Order more numbers than a trunk can have without a certificate of need, and upload a certificate."""
     draft = NumbersDraft("0521", 100, None, "de")
     request = submit_numbers(session, scene.person, scene.account(session), scene.trunk, draft, NOW, usual=PLENTY)
     request.begin(NOW)
@@ -331,9 +334,9 @@ def _put_on_invoice(session: Session, scene: Scene) -> None:
 
 
 def _take_off(session: Session, scene: Scene) -> None:
-    """Set up an account that a collective invoice attached and that has left this invoice, but stays a sub-account.
+    """Set up an account that has left the collective invoice which attached it, but that stays a sub-account.
 
-    The row of the invoice marks it to stay linked, which the job `invoices` has yet to read.
+    The job `invoices` has not yet read the invoice's row, which says that the account stays linked.
     """
     _put_on_invoice(session, scene)
     account = scene.account(session)
@@ -400,7 +403,7 @@ def _of(function: Callable[..., object], *arguments: Any) -> Act:
 
 
 def _about(function: Callable[..., object], what: str) -> Act:
-    """Return a function that calls `function` for the scene's person and account and one id.
+    """Return a function that calls `function` for the scene's person and account and the id of another row.
 
     The id is the field of the scene that `what` names, such as "invitation". The arguments are session, person,
     account, id, and last the time `NOW`.

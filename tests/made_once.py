@@ -1,4 +1,4 @@
-"""Folders that one test process fills for all processes of pytest-xdist, because filling them takes long."""
+"""Folders that one test process fills for all processes of pytest-xdist, so that the slow work is done once."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ import pytest
 
 
 def folder_of_run(factory: pytest.TempPathFactory) -> Path:
-    """Return the folder for temporary files that all processes of this run of the tests share."""
+    """Return the folder for temporary files that all processes of this test run share."""
     own = factory.getbasetemp()
     return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
-    """Return the folder `name` of this run of the tests, which the first process that asks for it fills with `make`.
+    """Return the folder `name` of this test run; the first process that asks for it fills it.
 
-    `make` gets the folder's path and creates the folder. Other processes wait until it has ended.
+    That process calls `make` with the folder's path; `make` creates and fills the folder. Other processes wait until it
+    has returned.
     """
     folder = folder_of_run(factory) / name
     made = folder.with_name(f"{name}.made")

@@ -1,4 +1,4 @@
-"""A database at which the calling code dies at a chosen commit, as a process that is killed there."""
+"""A database that ends the calling code at a chosen commit, as if its process had been killed there."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Death(BaseException):
 
 
 class Mortal:
-    """A database that raises `Death` at one of its commits: `commits` is its number, from 1 on.
+    """A wrapper around `database` that raises `Death` at the commit with the number `commits`, counted from 1 on.
 
-    `before`: raised before this commit, which then does not take effect; otherwise right after it.
+    With `before`, it is raised before this commit, which then does not take effect; otherwise right after it.
     """
 
     def __init__(self, database: Database, commits: int, *, before: bool) -> None:
@@ -31,9 +31,9 @@ class Mortal:
 
     @contextmanager
     def transaction(self, **limits: Any) -> Iterator[Session]:
-        """Open a transaction as the real database does.
+        """Open a transaction as the wrapped database does, with the same `limits`; yield its session.
 
-        Raises `Death` before or after the commit at which the code has to die.
+        Raises `Death` before or after the chosen commit.
         """
         self._left -= 1
         with self._database.transaction(**limits) as session:

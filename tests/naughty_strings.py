@@ -1,4 +1,4 @@
-"""Strings that break programs which do not expect them, each under the kind of fault that it may cause."""
+"""Strings that break programs which do not expect them, each with a name for the kind of fault that it may cause."""
 
 from __future__ import annotations
 
@@ -79,4 +79,4 @@ NAUGHTY: dict[str, str] = {
     "uuid": "00000000-0000-0000-0000-000000000000",
     "date": "0000-00-00",
 }
-"""The strings by what is naughty about them."""
+"""The strings by the name of what is unusual in them, such as "mail header"."""

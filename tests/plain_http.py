@@ -1,4 +1,4 @@
-"""Calls over HTTP without TLS, each on a connection of its own."""
+"""Sends HTTP requests without TLS, each on a new connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Imports modules, and reads place facts, templates and fonts, for the process from which tests fork programs.
+"""Imports modules and reads place facts, templates and fonts in the process from which tests fork programs.
 
 Otherwise each forked program would import Celery or Flask, read the facts about places and compile the mails' templates
 itself.

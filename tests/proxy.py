@@ -14,7 +14,10 @@ LOOPBACK = "127.0.0.1"
 
 
 class Proxy:
-    """Forwards TCP connections to a server on this machine, until a method silences, delays or cuts them."""
+    """Forwards TCP connections at `port` to a server on this machine, until a method silences, delays or cuts them.
+
+    `server` is the server's port, or the path of its Unix socket.
+    """
 
     def __init__(self, server: int | str) -> None:
         self._servers = deque([server])
@@ -28,7 +31,7 @@ class Proxy:
         Thread(target=self._accept, daemon=True).start()
 
     def silence(self) -> None:
-        """Forward no data from now on, in either direction, on old and new connections, which stay open."""
+        """From now on, forward no data in either direction. Old and new connections stay open."""
         self._silent.set()
 
     def speak(self) -> None:
@@ -50,7 +53,8 @@ class Proxy:
     def taking_turns_with(self, server: int | str) -> Iterator[None]:
         """During the `with` block, forward every other new connection to `server` instead; open connections stay.
 
-        `server` is a port or Unix socket; that server has to end its connections itself when the block ends.
+        `server` is a port or the path of a Unix socket. That server has to end its connections itself when the block
+        ends.
         """
         self._servers.append(server)
         yield

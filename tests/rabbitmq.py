@@ -1,4 +1,4 @@
-"""A real RabbitMQ server for tests: a node of its own on the loopback address, apart from one of the machine."""
+"""A real RabbitMQ server for tests: a node on the loopback address, separate from one that runs on the machine."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from workers.stack.processes import launch
 
 USER, PASSWORD = "standorte", "of/the@tests"
 _PROGRAMS = "/usr/lib/rabbitmq/bin"
-"""Debian's programs themselves: those on PATH run as another user, with the directories of the machine's own node."""
+"""The folder of Debian's RabbitMQ programs. Those on PATH are wrappers that use the machine's own node and its user."""
 _GREETING = b"AMQP\x00\x00\x09\x01"
 
 
 class RabbitMQ(EmbeddedServer):
     """A RabbitMQ server with one user, whose data in `directory` outlasts a stop.
 
-    Erlang's port mapper (epmd), by which a node is found, runs beside it on the loopback address.
+    Erlang's port mapper (epmd), with which programs find the node, runs beside it on the loopback address.
     """
 
     name = "RabbitMQ"
@@ -53,7 +53,7 @@ class RabbitMQ(EmbeddedServer):
         return f"amqp://{USER}:{quote(PASSWORD, safe='')}@{LOOPBACK}:{self.port}//"
 
     def prepare(self) -> None:
-        """Write the server's configuration, and run the port mapper."""
+        """Write the server's configuration, and start the port mapper if it does not run."""
         self.directory.mkdir(parents=True, exist_ok=True)
         settings = {
             "listeners.tcp.1": f"{LOOPBACK}:{self.port}",
@@ -76,7 +76,7 @@ class RabbitMQ(EmbeddedServer):
         return [f"{_PROGRAMS}/rabbitmq-server"]
 
     def environment(self) -> Mapping[str, str]:
-        """Return the variables that keep the server apart from the machine's own one."""
+        """Return the environment variables that separate the server from one that runs on the machine."""
         here = str(self.directory)
         return os.environ | {
             # Where Erlang keeps the cookie, by which nodes and their tools know each other.
@@ -95,7 +95,7 @@ class RabbitMQ(EmbeddedServer):
         }
 
     def is_ready(self) -> bool:
-        """Return whether the server begins to talk with a client."""
+        """Return whether the server answers the greeting of a client."""
         try:
             with socket.create_connection((LOOPBACK, self.port), timeout=1) as connection:
                 connection.sendall(_GREETING)
@@ -105,7 +105,7 @@ class RabbitMQ(EmbeddedServer):
 
     @contextmanager
     def hanging(self) -> Iterator[None]:
-        """Stop all processes of the server for the time of the block, so that it takes connections and says nothing."""
+        """Stop all processes of the server during the `with` block: it accepts connections, but does not answer."""
         assert self._process is not None
         leader = psutil.Process(self._process.pid)
         for process in (leader, *leader.children(recursive=True)):
@@ -132,7 +132,10 @@ def skip_without_rabbitmq() -> None:
 
 @contextmanager
 def forgotten_queues(server: RabbitMQ) -> Iterator[None]:
-    """Delete the queues of hints, and the one of the check, before and after the block."""
+    """Delete the queues of hints, and the queue of the readiness check, before and after the `with` block.
+
+    Also start the server again after the block, if it does not run then.
+    """
     with _channel(server) as channel:
         _delete(channel)
     yield
@@ -143,7 +146,10 @@ def forgotten_queues(server: RabbitMQ) -> Iterator[None]:
 
 
 def waiting_hints(server: RabbitMQ) -> dict[WorkKind, int]:
-    """Return how many hints wait, by kind of work; kinds without any are left out. Every queue must have been made."""
+    """Return how many hints wait in the queue of each kind of work; kinds without hints are left out.
+
+    All queues must exist.
+    """
     with _channel(server) as channel:
         counts = {kind: channel.queue_declare(kind, passive=True).message_count for kind in WorkKind}
     return {kind: count for kind, count in counts.items() if count}

@@ -1,4 +1,4 @@
-"""Counts how often a program exchanges messages with PostgreSQL, by the trace of the protocol that libpq writes."""
+"""Counts the round trips between a program and PostgreSQL, by the trace of the protocol that libpq writes."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from psycopg import pq
 from models.db.session import Database
 
 PREPARED = 8
-"""Runs after which psycopg has prepared a statement on its connection, so that it takes one round trip."""
+"""How often a statement runs until psycopg has prepared it on its connection, so that it takes one round trip."""
 
 
 @dataclass(slots=True)
 class Traffic:
-    """The number of round trips to PostgreSQL, and of transactions, of a `with` block; both are 0 until it has ended.
+    """The numbers of round trips to PostgreSQL and of transactions in a `with` block; both are 0 until it has ended.
 
     A round trip ends with the server's message `ReadyForQuery`, so BEGIN and COMMIT count unless they are sent together
-    with a statement. Preparing a statement takes one more, once for each connection (`PREPARED`).
+    with a statement. Preparing a statement takes one more round trip, once for each connection (`PREPARED`).
     """
 
     round_trips: int = 0

@@ -1,4 +1,4 @@
-"""Functions by which tests enter the second factor: the codes that an authenticator app would show."""
+"""Enters the second factor for tests: the codes that an authenticator app would show."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from web.resources import resources
 
 
 def app_codes(now: datetime, secret: str = APP_SECRET) -> list[str]:
-    """Return the codes that the portal accepts now from an authenticator app with this key, the oldest first.
+    """Return the codes that the portal accepts now from an authenticator app with this secret, the oldest first.
 
-    Each is accepted once, and none after a newer one.
+    The portal accepts each code once, and no code after a newer one.
     """
     return [pyotp.TOTP(secret).at(now, counter_offset=offset) for offset in (-1, 0, 1)]
 
@@ -37,7 +37,7 @@ def enter_code_in_browser(page: Page, now: datetime) -> None:
 def enter_code(client: FlaskClient, answer: TestResponse) -> TestResponse:
     """Enter the code of the user's authenticator app if the page `answer` asks for one; return the page that follows.
 
-    Without such a form, `answer` itself is returned.
+    If the page does not ask for a code, return `answer` itself.
     """
     form = re.search(
         r'<form method="post" action="(/anmelden/faktor[^"]*|/anmeldung/bestaetigen[^"]*)".*?</form>',

@@ -1,4 +1,4 @@
-"""A Redis master, its replica and a sentinel for tests: a Celery broker with a stand-by that takes over."""
+"""A Redis master, its replica and a sentinel for tests: a broker of Celery whose replica can replace the master."""
 
 from __future__ import annotations
 
@@ -65,7 +65,10 @@ class Watched:
 
 @contextmanager
 def watched_redis(directory: Path) -> Iterator[Watched]:
-    """Run a master, its replica, and a sentinel that promotes the replica a second after the master has vanished."""
+    """Run a master, its replica and a sentinel, which promotes the replica a second after the master has vanished.
+
+    Yield them as `Watched`; they are stopped at the end of the `with` block.
+    """
     with ExitStack() as stack:
 
         def start(server: RedisServer) -> RedisServer:

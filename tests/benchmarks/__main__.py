@@ -1,7 +1,7 @@
 """`make bench`: measures the portal, prints a table and writes the same figures to .standorte/bench.json.
 
-Most figures stand beside a baseline that is measured alternately with them: other work slows the machine,
-so only the ratio of the two means something. Figures without a baseline have no ratio.
+Most figures are printed beside a baseline that is measured in turns with them. Other work slows the machine, so only
+the ratio of the two is meaningful. Figures without a baseline have no ratio.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from workers.stack.data_directory import StackDirectory
 class LeftOut(Exception):
     """Raised by a part of the benchmarks that cannot run, or only in part, because a program is not installed.
 
-    `figures` has what the part has measured before it stopped; empty if nothing.
+    `figures` are those that the part has measured before it stopped; empty if there are none.
     """
 
     def __init__(self, why: str, figures: Sequence[Figure] = ()) -> None:
@@ -49,9 +49,9 @@ class LeftOut(Exception):
 
 
 LIMIT = 2000
-"""Milliseconds until a phone system has to notice a change, and for an order while there is trouble elsewhere."""
+"""The most milliseconds until a phone system notices a change, and for an order during trouble elsewhere."""
 MOST_SLOWED = 1.5
-"""How many times its usual duration the median of orders or links may be while there is trouble elsewhere."""
+"""The median duration of orders or links may be this many times the usual one during trouble elsewhere."""
 
 
 def dial_tone(system: System, size: Size) -> list[Figure]:
@@ -91,9 +91,10 @@ def dial_tone(system: System, size: Size) -> list[Figure]:
 
 
 def throughput(system: System, size: Size) -> list[Figure]:
-    """Measure the orders completed a second with 1, 2 and 4 worker processes, against chains of four empty tasks.
+    """Measure the orders completed a second with 1, 2 and 4 worker processes; return two figures for each number.
 
-    A second figure for each is the orders a second until all their mails have left as well.
+    The first figure counts until all orders are completed, the second until all their mails have left as well. The
+    baseline is the number of chains of four empty Celery tasks that as many processes complete a second.
     """
     figures = []
     for processes in (1, 2, 4):
@@ -153,7 +154,10 @@ def acceptance(system: System, size: Size) -> list[Figure]:
 
 
 def row_security(system: System, size: Size) -> list[Figure]:
-    """Measure the processor time of orders and overviews behind row-level security, against the same without it."""
+    """Measure the processor time of an order and of an overview with row-level security.
+
+    The baseline is the same without row-level security.
+    """
     against = "the same without row-level security"
     return [
         Figure(f"processor time of {what}, behind row-level security", "ms", cost.walled, cost.bare, against)
@@ -284,10 +288,11 @@ def _missed(is_beyond: bool) -> str:
 
 
 def growth_of_tables(system: System, size: Size) -> list[Figure]:
-    """Measure the pages of 8 KiB that PostgreSQL reads for each question, with many orders against few.
+    """Measure the pages of 8 KiB that PostgreSQL reads for a web page, API call, job or claim, with many orders.
 
-    Behind the baseline stand the large tables that were read as a whole, and the indexes of large tables that were
-    used. Then come the sizes of the tables that grow, with their indexes' as baseline.
+    The baseline is the same with few orders. Its description also names the large tables that were read as a whole, and
+    the indexes of large tables that were used. Figures for the size of each growing table follow, compared with the
+    size of its indexes.
     """
     found = growth.measure(system, size.grown)
     figures = []

@@ -19,11 +19,11 @@ State = Callable[[System], AbstractContextManager[None]]
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Orders accepted a second, one figure a round: while Redis is in a bad state (`broken`) and works (`normal`)."""
+    """Orders accepted a second, one figure a round: with Redis in a bad state (`broken`) and working (`normal`)."""
 
     broken: list[float]
     normal: list[float]
-    """Beside a Redis that works, measured in turns with `broken`."""
+    """The rates with a Redis that works, measured in turns with `broken`."""
 
 
 def measure(system: System, posts: int, rounds: int) -> dict[str, Rates]:

@@ -29,7 +29,7 @@ from workers.stack.ports import LOOPBACK, accepts_connections, free_port
 START = "/standortverwaltung/sammelauftrag"
 PROCESSES = 2
 PAUSE = 1.0
-"""Seconds between two single orders of somebody else, while a bulk is on its way."""
+"""Seconds between two single orders of another customer, who orders while the bulk file is worked on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,12 @@ class Rate:
 
     per_second: float
     cpu: float
-    """Milliseconds of all processes together, an order."""
+    """Milliseconds of processor time for one order, of all processes together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The rates of single orders and of the orders of a bulk file, and how long people waited for the system meanwhile.
+    """The rates of single orders and of a bulk file's orders, and how long other people waited during the bulk file.
 
     `answered` is the seconds until the browser got an answer to the form that sends the bulk file. `waits` are the
     seconds from sending to completed of another customer's single orders during the bulk file.
@@ -55,9 +55,9 @@ class Result:
     single: Rate
     bulk: Rate
     answered: float
-    """Seconds from the press until the browser can go on."""
+    """Seconds from sending the form of the bulk file until the browser has the answer."""
     waits: list[float]
-    """Seconds from the first byte sent to completed of single orders that came meanwhile."""
+    """Seconds of each single order that another customer placed during the bulk file, from sending it to completed."""
 
 
 def measure(system: System, rows: int, singles: int) -> Result:
@@ -101,7 +101,7 @@ def upload(client: httpx.Client, customer_number: str, content: bytes) -> httpx.
 
 
 def send(client: httpx.Client, page: httpx.Response) -> httpx.Response:
-    """Press the button that orders the rows of a file on the file's page. Return the page that follows."""
+    """Send the form on a bulk file's `page` that orders all its rows. Return the page that follows."""
     form = {name: front.field_of(page.text, name) for name in ("csrf_token", "shown")}
     return client.post(f"{page.url}/senden", data=form).raise_for_status()
 

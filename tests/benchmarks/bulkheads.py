@@ -37,7 +37,7 @@ from workers.stack.ports import LOOPBACK, accepts_connections, free_port
 PAUSE = 0.3
 """Seconds between two requests."""
 PATIENCE = 60.0
-"""Seconds after which a request counts as that long."""
+"""Seconds after which a request is given up; it is recorded as having taken this long."""
 SLOW = 4.0
 """Seconds that the slow mail server takes for each mail."""
 MAILS = 500
@@ -65,10 +65,10 @@ class Size:
 
 
 Troubled = tuple[System, Callable[[], object]]
-"""The system in trouble, and what goes on in it beside each request."""
+"""The system with the trouble, and a function that is called before each measured order and link request."""
 Trouble = Callable[[System, Size], AbstractContextManager[Troubled]]
 TROUBLES: dict[str, Trouble] = {}
-"""All troubles by their names in the table."""
+"""All troubles by their names in the table of figures."""
 SILENT_REGISTRAR = "a silent registrar database, 100 orders waiting; links alone"
 
 

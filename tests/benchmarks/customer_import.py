@@ -41,9 +41,9 @@ print(seconds, int(kibibytes) / 1024)
 
 
 def customers(rows: int, first: int) -> Iterator[str]:
-    """Yield the lines of a CSV file: a header and `rows` customers, numbered from `first`.
+    """Yield the lines of a CSV file: a header and `rows` customers with successive customer numbers from `first` on.
 
-    They have umlauts and phone numbers as people write them, so that the import has all its kinds of work.
+    They have umlauts and phone numbers as people write them, so that the import has to convert and normalise them.
     """
     yield HEADER
     for place in range(rows):

@@ -38,9 +38,9 @@ from workers.stack.ports import LOOPBACK, accepts_connections, free_port
 
 PROCESSES = 2
 _BETWEEN_TRIES = 0.005
-"""Seconds: more often, and the phones would keep the machine from its work."""
+"""Seconds between two tries of a phone. With shorter pauses the phones would slow down the measured programs."""
 _NOT_COUNTED = 5
-"""Orders to begin with: programs are read, and connections made."""
+"""How many orders come first and are not counted: during these, programs are loaded and connections made."""
 _ACCEPTED = "200 OK"
 _ABROAD = "+43720999999"
 """A number that no customer has, in a country that a new trunk may call and one that is limited to Germany may not."""
@@ -60,15 +60,16 @@ class Felt:
     registration: list[float]
     """One REGISTER of a trunk that exists already, with its challenge."""
     in_force: dict[str, list[float]]
-    """By the name of a change, such as a new password: from the form at the portal until a phone system notices."""
+    """The seconds of each change, by its name such as "a renewed secret": from the portal's form until a phone notices.
+    """
 
 
 def measure(system: System, server: str, orders: int, changes: int) -> Felt:
-    """Measure orders and changes of trunks, `changes` of each kind, until they are completed or a phone notices.
+    """Measure how long orders and changes of trunks take until they are completed or a phone system notices them.
 
     `orders` orders are measured until a phone can register, and as many, in turns with them, until they are completed.
-    `server` is Kamailio's host:port. `changes` has to be smaller than `orders`: the changed trunks are the ordered
-    ones.
+    `changes` changes of each kind are measured. `server` is Kamailio's host:port. `changes` has to be smaller than
+    `orders`: the changed trunks are the ordered ones.
     """
     port = free_port()
     web, beat = programs.web(LOOPBACK, port), programs.beat(system.directory / "schedule")
@@ -151,8 +152,8 @@ class _Customer:
     def waits_for_dial_tone(self) -> tuple[float, TrunkRecord]:
         """Place an order, and register a phone at its new trunk as soon as Kamailio accepts that.
 
-        Return the seconds that took, and the trunk. Returns only after the order's mails have left, so that the next
-        measurement begins on an idle system.
+        Return the seconds from the order to the registration, and the trunk. Returns only after the order's mails have
+        left, so that the next measurement begins on an idle system.
         """
         began, order = self._orders()
         trunk = _until(lambda: self._trunk_of(order))
@@ -162,7 +163,7 @@ class _Customer:
         return seconds, trunk
 
     def waits_for_the_end(self) -> tuple[float, TrunkRecord]:
-        """Place an order and wait until its status is completed. Return the seconds that took, and the new trunk.
+        """Place an order and wait until its status is completed. Return the seconds of this wait, and the new trunk.
 
         Returns only after the order's mails have left, so that the next measurement begins on an idle system.
         """

@@ -54,11 +54,11 @@ class Load:
 
     per_second: float
     p50: float
-    """Milliseconds."""
+    """The median response time in milliseconds."""
     p99: float
-    """Milliseconds."""
+    """The 99th percentile of the response time in milliseconds."""
     cpu: float
-    """Milliseconds of the front, PostgreSQL and all other servers together, a request."""
+    """Milliseconds of processor time for one request, of the web application, PostgreSQL and all other servers."""
 
 
 def ours(system: System, count: int) -> Load:

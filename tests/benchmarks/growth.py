@@ -1,7 +1,8 @@
-"""Measures what PostgreSQL reads for each question of the portal, in a database with few orders and in one with many.
+"""Measures what PostgreSQL reads for pages, API calls, jobs and claims, in a database with few orders and with many.
 
-The plans are those that were really executed, with their numbers: PostgreSQL's module `auto_explain` sends each to the
-program that asked. Pages in shared buffers are counted rather than seconds, because they depend on nothing else.
+Each of these is called a question. The plans are those that were really executed, with their numbers: PostgreSQL's
+module `auto_explain` sends each to the client. Pages in shared buffers are counted rather than seconds, because their
+number depends on nothing else.
 """
 
 from __future__ import annotations
@@ -50,9 +51,9 @@ from workers.runtime import build_runtime, close_runtime
 from workers.settings import WorkerSettings
 
 FEW = 100
-"""Orders of the small database, whose rows are copied to make the large one."""
+"""How many orders the small database has; their rows are copied to make the large database."""
 _LARGE, _WAITING = 60, 4
-"""How many of them are one company's, and how many wait for a person."""
+"""How many of the `FEW` orders belong to the first company, and how many wait for a person."""
 _EXPLAIN = {
     "session_preload_libraries": "auto_explain",
     "auto_explain.log_min_duration": "0",
@@ -80,10 +81,10 @@ WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY pg_total_
 
 @dataclass
 class Asked:
-    """What PostgreSQL did for one question: its statements, their pages of 8 KiB and milliseconds, and how it read.
+    """What PostgreSQL did for one question, such as a page of the portal: statements, pages of 8 KiB and milliseconds.
 
-    Of the tables that grow, `indexes` are those that were used, and `whole` the tables of which a statement read all
-    rows. `fails` says how the question failed, empty if it was answered.
+    `indexes` are the used indexes of tables that grow. `whole` are the tables that grow of which a statement read all
+    rows. `fails` is the error with which the question failed; empty if it was answered.
     """
 
     statements: int = 0
@@ -94,7 +95,7 @@ class Asked:
     fails: str = ""
 
     def add(self, told: str) -> None:
-        """Add a plan, as auto_explain writes it."""
+        """Add the plan of one statement. `told` is auto_explain's message: the duration and the plan as JSON."""
         took, _, plan = told.partition(" ms  plan:\n")
         self.statements += 1
         self.ms += float(took.removeprefix("duration: "))
@@ -114,7 +115,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the large database: its rows, and the MiB of its rows and of its indexes."""
+    """A table of the large database: its name, number of rows, and MiB of its rows (`data`) and of its indexes."""
 
     name: str
     rows: int
@@ -124,7 +125,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Growth:
-    """What each question reads with `few` orders and with `many`, by its name; and the tables with many."""
+    """What was read for each question, by its name, with `few` orders and with `many`.
+
+    `orders` is how many orders `many` means. `tables` are the large tables then, those with more than half as many
+    rows.
+    """
 
     few: dict[str, Asked]
     many: dict[str, Asked]
@@ -133,7 +138,7 @@ class Growth:
 
 
 def measure(system: System, orders: int) -> Growth:
-    """Ask every question with `FEW` orders in the database, then with about `orders`."""
+    """Ask every question with `FEW` orders in the database, then again with about `orders`; return what was read."""
     with ExitStack() as stack:
         # A line for each mail and page would drown the table.
         configure_logging("json")
@@ -180,7 +185,7 @@ def _runtime(system: System, stack: ExitStack) -> Runtime:
 
 
 def _order(runtime: Runtime, customers: list[Customer]) -> None:
-    """Place `FEW` orders and work them off; some wait for their contact's e-mail address."""
+    """Place `FEW` orders and process them; some of them wait until their contact's e-mail address is proved."""
     contact = an_order().contact
     with runtime.database.transaction() as session:
         for place in range(FEW):
@@ -205,7 +210,10 @@ def _explain_everything(connection: psycopg.Connection) -> None:
 
 
 def _fill(connection: psycopg.Connection, filling: Filling, orders: int) -> None:
-    """Copy the remembered orders until there are about `orders`; indexes are made afterwards, which is quicker."""
+    """Copy the orders that `filling` has remembered until there are about `orders`.
+
+    All indexes that are not unique are dropped before and created afterwards, which is quicker.
+    """
     connection.execute("SET auto_explain.log_min_duration = -1")
     connection.execute("SET synchronous_commit = off")
     connection.execute("SET maintenance_work_mem = '1GB'")
@@ -226,7 +234,7 @@ Question = Callable[[], object]
 
 @dataclass(frozen=True)
 class _Questions:
-    """The questions by name, and what collects the plans of the connections that they use."""
+    """The questions by name, and the engines whose statements are explained while a question is asked."""
 
     by_name: dict[str, Question]
     engines: list[sa.Engine]

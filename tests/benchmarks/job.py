@@ -30,7 +30,7 @@ class Measured:
 
     seconds: float
     peak: float
-    """MiB."""
+    """Peak memory in MiB."""
     outcome: str
     counts: dict[str, int]
     found: dict[str, int]

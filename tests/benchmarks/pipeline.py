@@ -19,12 +19,12 @@ from tests.benchmarks.system import System
 from tests.fakes import wait_until
 
 SWEPT_EVERY = 2.0
-"""Seconds between two sweeps, as beat asks for them."""
+"""Seconds between two sweeps, as many as between those that beat asks for in production."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Orders a second, of orders that are all due at once: until all are completed, and until all mails have left."""
+    """Orders a second, all due at once: until all are `completed`, and until all their mails have left (`mailed`)."""
 
     completed: float
     mailed: float

@@ -31,7 +31,7 @@ from workers.gateways.smtp import build_message
 
 QUEUE = "plain"
 FACTS = "PLAIN_FACTS"
-"""The environment variable with the path of the facts."""
+"""The name of the environment variable with the path of the pickled list of `Receipt`."""
 _CARRIER, _SENDER = Carrier(), Address("Portal", addr_spec="portal@example.com")
 
 app = Celery("plain", broker=os.environ.get("REDIS_URL"))

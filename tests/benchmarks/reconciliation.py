@@ -25,10 +25,13 @@ from workers.gateways.registrar import ensure_schema, plain_url
 
 DOMAIN = "sip.example"
 OF_EACH = 5
-"""Differences of each kind."""
+"""How many rows get each kind of damage."""
 _AT_ONCE = 10_000
 _SEALED = 500
-"""Different secrets. Sealing one costs as much as the rest of a trunk; to open it costs the job the same."""
+"""How many different SIP passwords the trunks share: encrypting one takes as long as the rest of a trunk.
+
+Decrypting a shared password costs the job as much as decrypting one that no other trunk has.
+"""
 _FIRST_NUMBER = 49_30_20_000_000
 _AT = "2026-01-01 00:00:00+00"
 
@@ -55,7 +58,7 @@ _COMPARED = ("sip_trunks", "number_blocks", "call_forwardings"), tuple(_THEIRS)
 _FORWARDINGS = (Forwarding("busy", "+493023125900", None, ALL_WEEK), Forwarding("no_answer", "+4989123", 20, ALL_WEEK))
 
 Line = tuple[str, tuple[object, ...]]
-"""A table, and a row for it."""
+"""The name of a table, and the values of one row of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +72,9 @@ class Reconciled:
     trunks: int
     seconds: float
     peak: float
-    """MiB."""
+    """Peak memory in MiB."""
     copy: float
-    """Seconds."""
+    """Seconds of the bare COPY, the baseline."""
 
 
 def measure(system: System, trunks: int) -> Reconciled:
@@ -119,11 +122,11 @@ def _copy_in(connection: psycopg.Connection, statement: str, lines: list[str]) -
 
 
 def _rows(place: int, secret: str, sealed: str) -> Iterator[Line]:
-    """Yield table and values of each row of one account, its trunk with one number, and the trunk at the registrar.
+    """Yield the rows of one account, of its trunk with one number, and of the trunk at the registrar.
 
-    `place` is the number of the account, from 0 on; `secret` is the trunk's SIP password, `sealed` the same encrypted.
-    Every second account was ordered at the portal, the others were imported. Every third forwards its calls, in two
-    ways.
+    Each is the name of a table and its values. `place` is the number of the account, from 0 on; `secret` is the trunk's
+    SIP password, `sealed` the same encrypted. Every second account was ordered at the portal, the others were imported.
+    Every third has two call forwardings.
     """
     id, number, first = place + 1, 1_000_000 + place, _FIRST_NUMBER + place
     # All over the order of SIP users, as random ones are, and never the same twice.

@@ -23,7 +23,7 @@ from workers.gateways.registrar import ensure_schema, plain_url
 from workers.settings import SIP_DOMAIN
 
 CLIENTS = 8
-"""At once."""
+"""How many phones register at the same time."""
 FEW = 100
 _SECRET = "one-for-all"
 _PHONE = "127.0.0.9:5999"

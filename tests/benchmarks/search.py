@@ -50,7 +50,7 @@ class Milliseconds:
 
 
 def measure(database: Database, accounts: int, tries: int) -> Milliseconds:
-    """Make `accounts` accounts with a hundred numbers each, and time `tries` searches by each kind of part."""
+    """Make `accounts` accounts with a hundred numbers each, and time `tries` searches with each kind of part."""
     with database.transaction() as session:
         main, _ = make_main(session, name="Zentrale")
         sample = _fill(session, main, accounts)

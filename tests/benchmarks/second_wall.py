@@ -35,9 +35,9 @@ from workers.gateways.registrar import plain_url
 SUBS = 500
 """Sub-accounts of each main account."""
 _WARM = 60
-"""Requests that are not counted, until plans and caches are there."""
+"""How many requests are made first and not counted, until statements are planned and caches filled."""
 _AT_ONCE = 20
-"""Requests of a round."""
+"""How many requests one round makes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,8 @@ class _Side:
 def measure(system: System, rounds: int) -> dict[str, Cost]:
     """Measure each kind of request `rounds` times with and without row-level security.
 
-    Return the costs by the name of the request. The databases have 20 companies with `SUBS` sub-accounts each.
+    Return the costs by the name of the kind, such as "an order". Each database has 20 companies with `SUBS`
+    sub-accounts each.
     """
     with ExitStack() as stack:
         logging.disable(logging.INFO)

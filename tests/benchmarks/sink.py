@@ -1,7 +1,7 @@
 """An SMTP server that accepts every mail and keeps none: `python -m tests.benchmarks.sink PORT [SECONDS]`.
 
 It stands for a mail server on another machine, so it must use next to no processor time. With SECONDS it answers each
-mail only after this time.
+mail only after so many seconds.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 
 
 class Sink(asyncio.Protocol):
-    """One SMTP connection; of the protocol (RFC 5321) it has as much as a correct client needs."""
+    """One SMTP connection. It understands only as much of the protocol (RFC 5321) as a correct client needs."""
 
     def __init__(self, pause: float = 0) -> None:
         self._pause = pause
@@ -20,7 +20,7 @@ class Sink(asyncio.Protocol):
         self._transport: asyncio.WriteTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send the greeting, 220."""
+        """Send the SMTP greeting, 220."""
         assert isinstance(transport, asyncio.WriteTransport)
         self._transport = transport
         transport.write(b"220 sink\r\n")

@@ -1,4 +1,4 @@
-"""How much the benchmarks measure: the full run and the short one."""
+"""The sizes of the benchmarks: how much the full run measures, and how much the short one."""
 
 from __future__ import annotations
 

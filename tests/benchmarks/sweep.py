@@ -58,17 +58,18 @@ class Swept:
 
     sweep: float
     idle: float
-    """The sweep with nothing due."""
+    """Seconds of the sweep when nothing is due."""
     claim: float
-    """Of one batch, committed."""
+    """Seconds until the claim of one batch is committed."""
     bare: float
-    """To lock the same rows, and nothing else."""
+    """Seconds of a SELECT that locks as many rows as a claim does, and does nothing else."""
 
 
 def measure(system: System, due: int, rounds: int) -> Swept:
     """Time `rounds` sweeps (looks for due work) with `due` requests due, then claims of batches until no row is due.
 
-    Claims alternate with bare SELECTs that lock as many rows. Fails if a row is still due at the end.
+    As many sweeps are timed with nothing due. Claims alternate with bare SELECTs that lock as many rows. Fails if a row
+    is still due at the end.
     """
     with system.fresh("swept", prepare) as url:
         _fill(url, due)

@@ -1,4 +1,7 @@
-"""The real parts that the benchmarks run on: PostgreSQL with fsync, Redis, registrar database, SMTP server, workers."""
+"""The servers on which the benchmarks run: PostgreSQL with fsync, Redis, the registrar's database and an SMTP server.
+
+Also runs the portal's workers and other programs for them.
+"""
 
 from __future__ import annotations
 
@@ -41,12 +44,12 @@ from workers.stack.redis import EmbeddedRedis
 
 MAIN_ACCOUNTS = 20
 _BLOCKS = 80_000
-"""Free number blocks of ten: more than all runs together order."""
+"""How many free number blocks of ten there are: more than all runs together order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """A customer who orders: a main account, its manager, and an API token of the manager with all scopes."""
+    """A customer who orders: a main account, its manager, and the manager's API token with all scopes."""
 
     main: Account
     manager: Principal
@@ -91,14 +94,14 @@ class System:
         return not self.has_due(Request) and not self.has_due(Message)
 
     def has_due(self, table: type[Request | Message]) -> bool:
-        """Return whether the table has a row with a due time, past or future: one that is still to be processed."""
+        """Return whether the table has a row that is still to be processed: one with a due time, past or future."""
         with self.database.transaction() as session:
             return bool(session.scalar(sa.select(sa.exists().where(table.due_at.is_not(None)))))
 
     def idle_but_alone(self) -> bool:
         """Return whether every request of a bulk file has ended, and every message about a bulk file has been sent.
 
-        Requests and messages of single orders are not looked at.
+        Requests and messages that belong to no bulk are ignored.
         """
         with self.database.transaction() as session:
             return not any(
@@ -139,7 +142,7 @@ class System:
     def running(self, command: Sequence[str], **environment: str) -> Iterator[subprocess.Popen[bytes]]:
         """Run the child process `command`, with additional environment variables, for the time of a `with` block.
 
-        Its log is kept until the run ends.
+        Yield the process. At the end it gets SIGTERM and is waited for. Its log is kept until the run ends.
         """
         with tempfile.NamedTemporaryFile(dir=self.directory, suffix=".log", delete=False) as log:
             child = subprocess.Popen(command, env=self.environment | environment, stdout=log, stderr=log)
@@ -151,13 +154,19 @@ class System:
 
     @contextmanager
     def worker(self, processes: int) -> Iterator[subprocess.Popen[bytes]]:
-        """Run the portal's worker with `processes` processes for each kind of work of an order, for a `with` block."""
+        """Run the portal's worker, with `processes` processes for each kind of work of an order, for a `with` block.
+
+        Yield its main process.
+        """
         with self.running(programs.worker(processes)) as child:
             yield child
 
     @contextmanager
     def bare_worker(self, processes: int) -> Iterator[subprocess.Popen[bytes]]:
-        """Run a Celery worker for the bare chains of four empty tasks, for the time of a `with` block."""
+        """Run a Celery worker with `processes` processes for the bare chains of four empty tasks, for a `with` block.
+
+        Yield its main process.
+        """
         celery = [sys.executable, "-m", "celery", "--quiet", "--app", "tests.benchmarks.baselines:app", "worker"]
         options = ["--concurrency", str(processes), "--without-gossip", "--without-mingle"]
         with self.running([*celery, *options]) as child:
@@ -165,7 +174,7 @@ class System:
 
     @contextmanager
     def kamailio(self, registrar_url: str) -> Iterator[str]:
-        """Run Kamailio on the registrar's database for the time of a `with` block; yields its host:port.
+        """Run Kamailio on the registrar's database for the time of a `with` block; yield its host:port.
 
         No telephone network is reachable behind it.
         """
@@ -192,9 +201,9 @@ def open_servers(
 ) -> Iterator[tuple[Path, EmbeddedPostgres, EmbeddedRedis]]:
     """Start PostgreSQL, with the portal's and the registrar's database, and Redis, for the time of a `with` block.
 
-    They are in a new directory, which is deleted afterwards. `fsync`: PostgreSQL waits for the disk at each commit, as
-    in production. `migrated`: the databases have all tables; otherwise they are empty. Yield the directory, PostgreSQL
-    and Redis.
+    Yield the directory of their data, PostgreSQL and Redis; the directory is deleted afterwards. With `fsync`
+    PostgreSQL waits for the disk at each commit, as in production. With `migrated` the databases have all tables;
+    otherwise they are empty.
     """
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -215,7 +224,7 @@ def open_servers(
 def open_system() -> Iterator[System]:
     """Start PostgreSQL, Redis, registrar database and mail server, and make customers, for the time of a `with` block.
 
-    Web application and workers are not started.
+    Yield all these as a `System`. Web application and workers are not started.
     """
     with ExitStack() as stack:
         directory, postgres, broker = stack.enter_context(open_servers())
@@ -243,7 +252,8 @@ def open_system() -> Iterator[System]:
 def customers_of(database: Database, first: str = "20000000", *, blocks: int = _BLOCKS) -> list[Customer]:
     """Create `MAIN_ACCOUNTS` customers with all proofs that the example order needs; return them.
 
-    Also add `blocks` free number blocks of ten to the pool of area code 030, from the subscriber number `first` on.
+    Also add `blocks` free number blocks of ten to the pool of area code 030. `first` is the first number, without the
+    area code.
     """
     with database.transaction(statement_limit=600) as session:
         stock_pool(session, "030", first, 10, blocks, utc_now())

@@ -1,7 +1,7 @@
 """Measures `standorte trunks import` from Kamailio's tables: `python -m tests.benchmarks.trunk_import --trunks 100000`.
 
-Each trunk is an account's of its own and has ten numbers. Each run is a process of its own; the second time nothing is
-new.
+Each trunk belongs to a different account and has ten numbers. Each of the two imports is a process of its own; the
+second finds nothing new.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ print(summary.fates.total(), seconds, int(kibibytes) / 1024)
 
 
 def fill_registrar(url: str, trunks: int) -> None:
-    """Write a Kamailio's stock: `trunks` subscribers with a digest and ten aliases each."""
+    """Write `trunks` subscribers to Kamailio's database at `url`, each with a password digest (HA1) and ten aliases."""
     with psycopg.connect(plain_url(url)) as connection:
         connection.execute(
             "INSERT INTO subscriber (username, domain, ha1, ha1b) SELECT 'old' || n, 'sip.example', md5(n::text), ''"
@@ -67,7 +67,7 @@ def fill_registrar(url: str, trunks: int) -> None:
 
 
 def main() -> None:
-    """Import a stock of trunks into a fresh PostgreSQL, twice; print rows a second and peak memory of each run."""
+    """Import trunks into a fresh PostgreSQL twice; print the rows a second and the peak memory of each run."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--trunks", type=int, default=10_000)
     count = parser.parse_args().trunks

@@ -131,7 +131,7 @@ def _median(rates: Sequence[Rate]) -> Rate:
 
 
 def _receipts(system: System) -> tuple[Path, int]:
-    """Complete one order, and save its mails to a file from which the plain application sends the same mails.
+    """Complete one order, and save its mails as a pickled list of `Receipt`, for the plain application to send.
 
     Return the file and the number of mails.
     """

@@ -30,15 +30,18 @@ from workers.gateways.registrar import plain_url
 from workers.stack.data_directory import StackDirectory
 
 SHORT, LONG = 2.0, 5.0
-"""Seconds that a fault lasts."""
+"""Seconds that a fault lasts, in a short run and in a long one."""
 A_MINUTE = 60.0
-"""Seconds that a row is locked in a long run."""
+"""Seconds that the row of a customer's account is locked in a long run."""
 MANY = 10_000
-"""Requests of a long run: all faults happen again and again until so many were accepted."""
+"""How many requests a long run makes: all faults happen again and again until so many were accepted."""
 CLIENTS, OWNED, FILES = 12, 5_000, 20
-"""Clients of the API, accounts that they can link, and files of orders at most, in a long run."""
+"""For a long run: clients of the API, accounts that they can link, and the most files of orders that are sent."""
 GIVES_UP = 120.0
-"""Seconds after a fault in which an order has to go through, and in which at the end some work has to be done."""
+"""Seconds after a fault until the run stops waiting for an order to be completed.
+
+At the end of the run it stops waiting when for so many seconds no work was done.
+"""
 
 
 def main() -> None:
@@ -97,7 +100,7 @@ def _suffer(plant: Plant, load: Load, name: str, seconds: float) -> dict[str, An
     """Cause the fault of this name for some seconds, then place an order and wait until it is completed.
 
     Return the fault for the record of the run: `name`, when it `began` and `ended` (seconds since 1970), and `healed`,
-    the seconds from its end until the order was completed (None: never).
+    the seconds from its end until the order was completed (None if it was not within `GIVES_UP` seconds).
     """
     began = time.time()
     FAULTS[name](plant, seconds)
@@ -119,10 +122,7 @@ def _is_completed(plant: Plant, id: UUID) -> bool:
 
 
 def _wait_for_end(plant: Plant) -> None:
-    """Wait until no row of work is left; give up once their number has not fallen for `GIVES_UP` seconds.
-
-    Prints how many are left when it gives up.
-    """
+    """Wait until no work is left, or until the amount left has not fallen for `GIVES_UP` seconds; then print it."""
     fewest, moved = math.inf, time.monotonic()
     while left := _left(plant):
         if left < fewest:

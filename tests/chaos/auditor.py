@@ -1,17 +1,24 @@
 """The auditor of a chaos run: reports what was lost, doubled, left undone or unexplained.
 
 A program of its own, which shares no code with the product, only the names of its tables: `python -m
-tests.chaos.auditor RECORD.json`. It ends with 1 if anything is wrong.
+tests.chaos.auditor RECORD.json`. It exits with 1 if anything is wrong.
 
-RECORD.json is what the run recorded: `portal` and `registrar`, the URLs of the databases; `secret_key`, with which it
-decrypts the SIP passwords; `accounts`, the customer numbers that existed before the load; `accepted`, the calls that
-were answered with 202 (`id`, `kind`); `unanswered`, how many calls never got an answer, so that nobody knows whether
-they were accepted; `failed`, errors on which clients stopped; `cancelled`, the ids of requests that a client cancelled;
-`answers`, what the API said at the end of each request (`id`, `main`: the customer number of the token's account,
-`kind`, `status`, `step`, `reason`, `customer_number`); `bulks`, the ids of bulk files that were sent; `pages`, the
-tries on the portal's pages (`what`, `began`, `ended`, `error`: None if it succeeded); `mails` that arrived (`id`, `to`,
-`at`); `letters` that were printed; `faults` (`name`, `began`, `ended`, `healed`: seconds, None if never). Times are
-seconds since 1970.
+RECORD.json is a JSON object with what the run recorded. Times are seconds since 1970.
+
+- `portal`, `registrar`: the URLs of the databases.
+- `secret_key`: the key with which the auditor decrypts the SIP passwords.
+- `accounts`: the customer numbers that existed before the load.
+- `accepted`: the calls that were answered with 202 (`id`, `kind`).
+- `unanswered`: how many calls never got an answer, so that it is unknown whether they were accepted.
+- `failed`: the errors on which clients stopped.
+- `cancelled`: the ids of requests that a client cancelled.
+- `answers`: what the API said of each request at the end (`id`, `main`: the customer number of the token's account,
+  `kind`, `status`, `step`, `reason`, `customer_number`).
+- `bulks`: the ids of bulk files that were sent.
+- `pages`: the tries on the portal's pages (`what`, `began`, `ended`, `error`: None if it succeeded).
+- `mails`: the mails that arrived (`id`, `to`, `at`).
+- `letters`: the letters that were printed.
+- `faults`: the faults (`name`, `began`, `ended`, `healed`: seconds until an order went through, None if never).
 """
 
 from __future__ import annotations
@@ -38,7 +45,7 @@ class Audit:
     """The result of an audit.
 
     `found` has the findings of each check, as sentences, by the check's name; an empty list if the check found nothing.
-    `ends` has how many requests of each `kind` have each `status`.
+    `ends` are rows with `kind`, `status` and `count`: how many requests of each kind have each status.
     """
 
     found: dict[str, list[str]]

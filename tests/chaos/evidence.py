@@ -1,4 +1,4 @@
-"""What the auditor of a chaos run reads, and the registry of its checks, by their names in the report."""
+"""What the auditor of a chaos run reads (`Evidence`), and the registry of its checks by their names in the report."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Evidence:
 
 
 Check = Callable[[Evidence], Iterator[str]]
-"""A function that finds what is wrong, as sentences."""
+"""A function that gets the evidence and yields what is wrong, as sentences."""
 CHECKS: dict[str, Check] = {}
 """All checks by their names in the report, in its order."""
 check = partial(named, CHECKS)

@@ -21,11 +21,11 @@ from tests.named_functions import named
 from workers import programs
 
 Fault = Callable[[Plant, float], None]
-"""A function that causes a fault, lets it last for so many seconds, and ends it."""
+"""A function that causes a fault in the plant, lets it last for the given number of seconds, and ends it."""
 FAULTS: dict[str, Fault] = {}
 """All faults by their names in the report, in the order of a run."""
 LATE = 0.5
-"""Seconds by which each answer of the late registrar is late: less than any limit, and many times the usual."""
+"""Seconds by which each answer of the slow registrar is late: less than any time limit, but far more than usual."""
 LOCKED_ROW = "database: one customer's account locked"
 
 

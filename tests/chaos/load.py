@@ -1,4 +1,7 @@
-"""The load of a chaos run: clients that order, link, cancel, detach and change, and repeat each call until answered."""
+"""The load of a chaos run: clients that order, link, cancel, detach and change, and repeat each call until answered.
+
+The clients use the API and the portal's pages.
+"""
 
 from __future__ import annotations
 
@@ -32,15 +35,16 @@ from tests.plain_http import call
 T = TypeVar("T")
 CLIENTS = 4
 PATIENCE = 90.0
-"""Seconds for which a client repeats a call."""
+"""Seconds for which a client repeats a call before it gives up."""
 ROWS = 60
-"""Rows of a file."""
+"""How many orders each bulk file has."""
 FILES_EVERY = 60.0
-"""Seconds between two files."""
+"""Seconds between two bulk files."""
 TARIFFS = (("trunk-50", 30), ("trunk-2", 2), ("trunk-10", 8))
-"""Tariffs and channels to which contracts are changed; the last is the ordered tariff with other channels."""
+"""The tariffs (product key, channels) to which contracts are changed; the last is the ordered one with other channels.
+"""
 SAID = ("id", "kind", "status", "step", "reason", "customer_number")
-"""What is recorded of the API's answer about a request."""
+"""The fields of the API's answer about a request that are recorded."""
 PAUSE = 0.25
 """Seconds between two calls of one client."""
 
@@ -144,7 +148,7 @@ class Load:
     def _change(self, customer: Customer, id: str) -> None:
         """Change tariff and channels of the account that the order `id` has made, once or twice.
 
-        Waits until the order is completed, and before a second change until the first is.
+        Waits until the order is completed, and before a second change until the first one is completed.
         """
         for product, channels in random.sample(TARIFFS, random.choice([1, 2])):
             done = self._completed(customer, id)
@@ -169,9 +173,9 @@ class Load:
         return None
 
     def _link(self, customer: Customer, owned: Owned) -> bool:
-        """Link the account by its administrator's login, a link code or the administrator's consent, chosen by chance.
+        """Link the account `owned`. Return whether the link request was accepted.
 
-        Return whether the link request was accepted.
+        It is proved by the administrator's login, a link code or the administrator's consent; chance decides by which.
         """
         proof = {"method": "credentials", "email": owned.owner.email, "password": PASSWORD}
         method = random.choice(["credentials", "link_code", "consent"])
@@ -190,7 +194,7 @@ class Load:
     def _insist(self, what: str, act: Callable[[], T]) -> T:
         """Call `act`, which uses the portal's pages, until it succeeds; return its result.
 
-        `what` is its name in the record of tries. Raises `TimeoutError` after `PATIENCE` seconds.
+        Each try is recorded under the name `what`. Raises `TimeoutError` after `PATIENCE` seconds.
         """
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
@@ -201,7 +205,7 @@ class Load:
         raise TimeoutError(what)
 
     def _await_question(self, customer: Customer, id: str) -> None:
-        """Wait until the link request with this id is pending, which means that the consent can be given.
+        """Wait until the link request with this id is pending: only then can the other account's administrator consent.
 
         Raises `TimeoutError` after `PATIENCE` seconds.
         """
@@ -309,7 +313,7 @@ class Load:
                 self.pages.attempt("a new secret", partial(self.pages.renew_secret, customer.manager, number))
 
     def answers(self) -> list[dict[str, Any]]:
-        """Return all requests of the plant's customers as the API lists them.
+        """Return all requests of the plant's customers as the API lists them, each with the fields `SAID`.
 
         `main` is added to each: the customer number of the account for which it was listed. If a list cannot be read,
         that is added to `failed`.

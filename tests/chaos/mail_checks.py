@@ -1,4 +1,4 @@
-"""The auditor's checks of mails and letters: each has arrived, and twice only if a fault explains it."""
+"""The auditor's checks of mails and letters: each has arrived, and arrived twice only if a fault explains it."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ MAY_DOUBLE = (
     "mail server: silent",
     "mail server: hangs up after DATA",
 )
-"""Beginnings of the names of faults after which a mail may arrive twice: what was sent could not be recorded.
+"""Beginnings of the names of faults after which a mail may arrive twice, because its sending could not be recorded.
 
-Either who sends it dies, or the database that records it is out of reach, or the mail server's answer does not come.
+The worker that sent it was killed, the database did not answer, or the mail server's answer did not come.
 """
 UNRECORDED = 5.0
-"""Seconds for which a mail may have been sent and not yet been recorded when a fault begins."""
+"""The most seconds before a fault in which a mail may have been sent without being recorded when the fault began."""
 
 
 @check("mails owed and not sent, or sent and not owed")
 def owed(evidence: Evidence) -> Iterator[str]:
     """Yield a finding for each message that was not sent, and for each recipient with too few or too many mails.
 
-    Mails are counted without second copies. Mails that the server refused for good may have arrived or not: an earlier
-    try may have succeeded without an answer. Printed letters are counted, too.
+    A second copy of a mail is not counted. A mail that the server refused for good may have arrived or not: an earlier
+    try may have succeeded without an answer. Yield another finding if the number of printed letters differs from the
+    number of letters sent.
     """
     for row in evidence.ask("SELECT id, template, channel, attempts FROM messages WHERE state = 'queued'"):
         yield f"message {row['id']} ({row['template']}, {row['channel']}) waits after {row['attempts']} attempts"
@@ -69,8 +70,8 @@ class SecondCopy:
 def second_copies(record: dict[str, Any]) -> list[SecondCopy]:
     """Return the second copies of mails, each with the fault that explains it, in the order of arrival.
 
-    A fault explains a second copy if it may have prevented the portal from recording that the first copy was sent.
-    When the second copy came does not matter: it waited behind all other mails, for as long as those took.
+    A fault explains a second copy if it may have prevented the portal from recording that the first copy was sent. The
+    time of the second copy does not matter, because it may have waited behind all other mails.
     """
     copies: dict[tuple[str, str], list[float]] = defaultdict(list)
     for mail in record["mails"]:

@@ -1,4 +1,4 @@
-"""A mail server for chaos runs whose behaviour can be changed, and which records every mail that it has accepted."""
+"""A mail server for chaos runs. It records every mail that it accepts, and its behaviour can be changed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from workers.stack.ports import LOOPBACK, free_port
 class MoodyMailServer:
     """An SMTP server in a thread of this process, whose behaviour can be changed while it runs.
 
-    `mood` names the behaviour from now on, such as "slow" or "hangs up after DATA". The server listens at the address
-    `host`, at `port` (None: a free port).
+    `mood` names the present behaviour, such as "well", "slow" or "hangs up after DATA"; assign it to change the
+    behaviour. The server listens at the address `host`, at `port` (None: a free port).
     """
 
     def __init__(self, host: str = LOOPBACK, port: int | None = None) -> None:
@@ -31,7 +31,7 @@ class MoodyMailServer:
 
     @property
     def taken(self) -> list[dict[str, Any]]:
-        """Return the mails that were accepted: Message-ID (id), recipient (to) and seconds since 1970 (at)."""
+        """Return the accepted mails, each as Message-ID (`id`), recipient (`to`) and seconds since 1970 (`at`)."""
         with self._lock:
             return list(self._taken)
 
@@ -57,8 +57,8 @@ class MoodyMailServer:
     async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:
         """Record the mail and answer 250.
 
-        In the mood "slow" this takes two seconds; in "hangs up after DATA" the mail is recorded, but the connection is
-        closed without an answer.
+        In the mood "slow", do so after two seconds. In the mood "hangs up after DATA", record the mail and close the
+        connection without an answer.
         """
         if self.mood == "slow":
             await asyncio.sleep(2)

@@ -65,7 +65,7 @@ class Pages:
     def consent(self, owner: Principal, id: str) -> bool:
         """Consent to the link request `id` as `owner`, an administrator of the account to be linked. Return True.
 
-        Safe to run twice: a consent that was given already stays.
+        Safe to run twice: the second call changes nothing.
         """
         with front.signed_in(self.port, owner) as browser:
             path = f"/zustimmung/{id}"
@@ -77,7 +77,7 @@ class Pages:
         return True
 
     def renew_secret(self, manager: Principal, customer_number: str) -> None:
-        """Renew the SIP password of the account's trunk. Fails if the account has no trunk yet."""
+        """Renew the SIP password of the account's trunk as `manager`. Fails if the account has no trunk yet."""
         with front.signed_in(self.port, manager) as browser:
             dashboard = _page(browser, f"{_PORTAL}/{customer_number}")
             path = re.search(rf"{_PORTAL}/{customer_number}/sip/\d+/erneuern", dashboard)
@@ -87,7 +87,7 @@ class Pages:
             browser.post(path[0], data=form).raise_for_status()
 
     def add_forwarding(self, manager: Principal, customer_number: str) -> None:
-        """Add a forwarding of all calls to an account that has no forwarding yet."""
+        """Add a forwarding of all calls, as `manager`, to an account that has no forwarding yet."""
         with front.signed_in(self.port, manager) as browser:
             path = f"{_PORTAL}/{customer_number}/rufweiterleitung/neu"
             form = {"condition": "always", "target": "+4930901820", "when": "all", "enabled": "y"}
@@ -95,7 +95,7 @@ class Pages:
             browser.post(path, data=form | {"after_seconds": "20"}).raise_for_status()
 
     def send_file(self, manager: Principal, customer_number: str, content: bytes) -> str:
-        """Upload a bulk file of orders, send it off, and return the id of the bulk.
+        """Upload `content` as a bulk file of orders for the account, send it off, and return the id of the bulk.
 
         Safe to run twice: a file with the same content does not make a second bulk.
         """

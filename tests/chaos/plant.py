@@ -29,9 +29,10 @@ from workers.stack.redis import EmbeddedRedis
 
 SECRET = "for-development-only: the key of the chaos run"
 BLOCKS = 20_000
-"""Free number blocks of ten: more than a long run orders."""
+"""How many free number blocks of ten there are: more than a long run orders."""
 LEASE = 20
-"""Seconds: shorter than in operation, so that what a killed worker had in hand goes on within the run."""
+"""Seconds of a lease. They are fewer than in production, so that a killed worker's rows are due again within the run.
+"""
 
 
 class Program:
@@ -66,9 +67,10 @@ class Program:
         return []
 
     def kill(self, *, first: bool = False, some: int | None = None) -> None:
-        """Kill processes of the program with SIGKILL: all of them by default.
+        """Kill all processes of the program with SIGKILL.
 
-        With `first` only the main process, with `some` so many of its children, chosen by chance.
+        With `first`, kill only the main process. With `some`, kill only this number of its child processes, chosen by
+        chance.
         """
         processes = self.all()
         doomed = processes[:1] if first else processes
@@ -130,7 +132,7 @@ class Plant:
     redis: EmbeddedRedis
     mail: MoodyMailServer
     database: Database
-    """Our own way to the portal's database, past the proxies."""
+    """The tests' own connections to the portal's database, past the proxies."""
     to_portal: Proxy
     to_registrar: Proxy
     to_mail: Proxy
@@ -140,7 +142,7 @@ class Plant:
     front_port: int
     programs: dict[str, Program] = field(default_factory=dict)
     unexpected: list[str] = field(default_factory=list)
-    """What was wrong while a fault lasted, as sentences."""
+    """What was found wrong while a fault lasted, as sentences."""
 
     @property
     def port(self) -> int:
@@ -153,7 +155,7 @@ class Plant:
         return f"http://{LOOPBACK}:{self.port}"
 
     def start(self, name: str, command: list[str], **environment: str) -> Program:
-        """Start a program, with additional environment variables, and keep it in `programs`.
+        """Start a program with additional environment variables; return it, and keep it in `programs` under `name`.
 
         It is started again whenever it ends.
         """
@@ -175,7 +177,10 @@ class Plant:
 
 @contextmanager
 def open_plant() -> Iterator[Plant]:
-    """Start servers and proxies and create customers, for the time of a `with` block. No program is started."""
+    """Start servers and proxies and create customers; yield them as a `Plant` with no program running yet.
+
+    At the end of the `with` block the servers and proxies are stopped.
+    """
     with ExitStack() as stack:
         directory, postgres, redis = stack.enter_context(open_servers(fsync=False))
         mail = MoodyMailServer()

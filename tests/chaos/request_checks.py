@@ -11,10 +11,10 @@ from tests.chaos.evidence import Evidence, check
 ENDED = {"completed", "rejected", "cancelled"}
 LAST_CODES = {"completed", "rejected", "cancelled"}
 AFTER_THE_END = {"confirmed", "mail_refused"}
-"""What is told after the end of a request: how the mails about the end went."""
+"""Codes of timeline entries that may follow the end of a request: they tell how the mails about the end went."""
 STANDS_STILL = "30 seconds"
 TOLD = ("main", "kind", "status", "step", "reason", "customer_number")
-"""What the API says of a request and its row says, too."""
+"""The fields of a request that are compared between the API's answer and the request's row."""
 
 
 @check("lost: accepted, and not there")
@@ -35,7 +35,7 @@ API_AGREES = "the API says otherwise than the rows"
 
 @check(API_AGREES)
 def told(evidence: Evidence) -> Iterator[str]:
-    """Yield a finding for each request that the API does not list once, with the values of its row."""
+    """Yield a finding for each request that the API does not list exactly once with the values of its row."""
     listed: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
     for one in evidence.record["answers"]:
         listed[one["id"]].append(tuple(one[name] for name in TOLD))
@@ -60,9 +60,9 @@ def unexpected(evidence: Evidence) -> Iterator[str]:
 
 @check("doubled: there, and never accepted")
 def invented(evidence: Evidence) -> Iterator[str]:
-    """Yield a finding if there are more requests than calls explain, and for bulks with too many or too few requests.
+    """Yield a finding if there are more requests than calls explain. A call without an answer explains one request.
 
-    A call that got no answer may have made one request.
+    Also yield a finding for each bulk whose number of requests differs from its number of rows.
     """
     asked = {call["id"] for call in evidence.record["accepted"]}
     there = {str(row["id"]) for row in evidence.ask("SELECT id FROM requests WHERE bulk_id IS NULL")}
@@ -80,7 +80,7 @@ def invented(evidence: Evidence) -> Iterator[str]:
 def unended(evidence: Evidence) -> Iterator[str]:
     """Yield a finding for each request that is not completed.
 
-    One that a customer cancelled may have any final status.
+    If a client has cancelled it, any final status is right.
     """
     cancelled = set(evidence.record["cancelled"])
     for row in evidence.ask("SELECT id, kind, status, step, reason FROM requests ORDER BY id"):
@@ -91,7 +91,7 @@ def unended(evidence: Evidence) -> Iterator[str]:
 
 @check("timelines out of order")
 def timelines(evidence: Evidence) -> Iterator[str]:
-    """Yield a finding for each request whose timeline goes back in time, or goes on after its end.
+    """Yield a finding for each timeline whose times go backwards, or which has entries after the request's end.
 
     Entries about the mails that report the end may follow it.
     """
@@ -112,7 +112,7 @@ def timelines(evidence: Evidence) -> Iterator[str]:
 def still(evidence: Evidence) -> Iterator[str]:
     """Yield a finding for each table with rows that have been due for more than 30 seconds (`STANDS_STILL`).
 
-    A row that a worker has claimed is due again when the claim expires.
+    A claimed row does not count: its due time lies in the future until the claim expires.
     """
     for table in ("requests", "messages", "sip_trunks", "block_announcements", "bulks", "jobs"):
         for row in evidence.ask(

@@ -1,4 +1,4 @@
-"""The auditor's checks of the run itself: each fault heals, and pages fail only if a fault explains it."""
+"""The auditor's checks of the run itself: orders go through after each fault, and no page fails without a fault."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from tests.chaos.evidence import Evidence, check
 
 HEALS_WITHIN = 60.0
-"""Seconds after a fault in which an order has to go through again."""
+"""The most seconds after a fault until an order goes through again."""
 FAILS_PAGES = ("front: ", "database: restarted", "database: connections cut", "database: its host silent")
-"""Beginnings of the names of faults during which the portal's pages may fail: without these two there is no portal."""
+"""Beginnings of the names of faults during which the portal's pages may fail: those of web application and database."""
 PAGES_HEAL_WITHIN = 15.0
-"""Seconds after such a fault in which pages may still fail; longer if orders do not go through before."""
+"""Seconds after the end of a fault of `FAILS_PAGES` in which pages may still fail.
+
+They may fail for longer if it takes longer until an order goes through.
+"""
 
 
 @check("faults that did not heal")
@@ -27,7 +30,7 @@ def unhealed(evidence: Evidence) -> Iterator[str]:
 def failed_pages(evidence: Evidence) -> Iterator[str]:
     """Yield a finding for each failed try on the portal's pages that no fault explains.
 
-    Also for each kind of try that never succeeded.
+    Also yield one for each kind of try that never succeeded.
     """
     tries = evidence.record["pages"]
     explained = [

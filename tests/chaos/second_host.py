@@ -1,7 +1,7 @@
-"""A second host of the system with a wrong clock: a web application, a worker and a beat of its own.
+"""A second host of the system with a wrong clock, which runs another web application, worker and beat.
 
-It changes nothing for customers: half of their connections go to its web application, its worker takes part in all
-work.
+Customers must not notice any difference: half of their connections go to its web application, and its worker takes part
+in all work.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from workers.stack.ports import LOOPBACK, accepts_connections, free_port
 
 _OFFSET = "standorte_clock_offset_seconds"
 _SIGNED_IN = "/standortverwaltung"
-"""A page that leads who is not signed in to the page of that."""
+"""The path of a page that redirects people who are not signed in to the sign-in page."""
 _SHOWN_WITHIN = 60.0
-"""Seconds within which a scrape has to show how far the clock is off."""
+"""Seconds within which the metrics have to show by how much the clock is off."""
 
 
 @contextmanager
 def second_host(plant: Plant, off: float) -> Iterator[None]:
     """Run a second host, whose clock is `off` seconds fast (negative: slow), during the `with` block.
 
-    Adds what is wrong with it to `plant.unexpected`: a clock that is not off after all, or is not reported as off, and
-    people who are signed in at only one of the two web applications.
+    Adds what is wrong to `plant.unexpected`: the clock is not off or not reported as off, or somebody is signed in at
+    only one of the two web applications.
     """
     front, worker = free_port(), free_port()
     counters = plant.directory / "second-counters"

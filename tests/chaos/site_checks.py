@@ -14,7 +14,7 @@ ENDED = {"completed", "rejected", "cancelled"}
 def provisioned_once(evidence: Evidence) -> Iterator[str]:
     """Yield a finding for each completed order without exactly one contract, trunk and number block.
 
-    Also for each order that ended otherwise and has any of them.
+    Also yield one for each order that was rejected or cancelled and has any of them.
     """
     for row in evidence.ask(
         """
@@ -65,12 +65,12 @@ def accounts(evidence: Evidence) -> Iterator[str]:
 
 @check("charges and channels otherwise than ordered and changed")
 def charges(evidence: Evidence) -> Iterator[str]:
-    """Yield a finding for each contract whose lines do not follow from its order and the changes completed since.
+    """Yield a finding for each contract whose lines do not follow from its order and from the changes completed since.
 
     A contract begins with the tariff, the number block and the options of the order, each once and at the agreed price.
     Each change of the tariff ends the line of the old tariff and begins a new line at the same moment. Trunk and
-    registrar have the channels of the last change. A contract without an order must belong to an account from before
-    the run.
+    registrar have the channels of the last change. A contract without an order must belong to an account that existed
+    before the run.
     """
     blocks = {row["block_size"]: row["key"] for row in evidence.ask("SELECT key, block_size FROM products")}
     channels = {
@@ -111,7 +111,10 @@ def charges(evidence: Evidence) -> Iterator[str]:
 
 
 def _by_contract(evidence: Evidence) -> tuple[dict[int, Rows], dict[int, Rows]]:
-    """Return each contract's lines, and its completed changes, both by the contract's id and in the order of time."""
+    """Return the lines of each contract and the completed changes of each contract, as two dictionaries by contract id.
+
+    Both lists are in the order of time.
+    """
     lines: dict[int, Rows] = defaultdict(list)
     for row in evidence.ask(
         "SELECT i.*, p.kind FROM contract_items i JOIN products p ON p.key = i.product_key"
@@ -128,10 +131,10 @@ def _by_contract(evidence: Evidence) -> tuple[dict[int, Rows], dict[int, Rows]]:
 
 
 def _wrong_at_first(lines: Rows, ordered: list[str], agreed: Rows) -> Iterator[str]:
-    """Yield a sentence if a contract's first lines are not the ordered products, and for each other price than agreed.
+    """Yield a sentence if a contract's first lines are not the ordered products, and for each price that is wrong.
 
-    `lines` are the contract's first lines, `ordered` the product keys of the order, `agreed` the lines with their
-    prices that the order has stored.
+    `lines` are the contract's first lines, `ordered` the product keys of the order, `agreed` the order's stored price
+    lines.
     """
     if sorted(line["product_key"] for line in lines) != sorted(ordered):
         yield f"lines are {sorted(line['product_key'] for line in lines)} and not {sorted(ordered)}"
@@ -143,10 +146,10 @@ def _wrong_at_first(lines: Rows, ordered: list[str], agreed: Rows) -> Iterator[s
 
 
 def _wrong_in_time(lines: Rows, tariffs: list[str]) -> Iterator[str]:
-    """Yield a sentence for each fault in the sequence of one contract's tariffs.
+    """Yield a sentence if a contract's tariffs are not the expected ones, and if one does not end when the next begins.
 
-    `lines` are its lines with a tariff, in the order of their beginnings; `tariffs` the expected product keys: the
-    ordered one, then that of each change. A line has to end when the next one begins.
+    `lines` are the contract's lines with a tariff, in the order of their beginnings; `tariffs` are the expected product
+    keys: the ordered one, then that of each change.
     """
     found = [line["product_key"] for line in lines]
     if found != tariffs:

@@ -1,7 +1,8 @@
-"""Runs a program of `workers.programs` as on a host whose clock is wrong: `SECONDS MODULE ARGUMENT…`.
+"""Runs a program of `workers.programs` with a wrong clock: `SECONDS MODULE ARGUMENT…`.
 
-Every clock that Python offers is changed, in the program and in the processes that it forks; monotonic clocks run at
-their usual speed, as on a real host. A program that replaces itself by another one (exec) has the real clock again.
+Every clock of Python that tells the time is changed, in the program and in the processes that it forks. Monotonic
+clocks run at their usual speed, as on a real host. A program that replaces itself by another one (exec) has the real
+clock again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import time_machine
 
 
 def skewed(command: Sequence[str], seconds: float) -> list[str]:
-    """Return a command line that runs `command` with a clock that is `seconds` fast; negative: slow.
+    """Return a command line that runs `command` with a clock that is `seconds` fast (negative: slow).
 
     `command` is a command line of `workers.programs`: python, an option, a module and its arguments.
     """

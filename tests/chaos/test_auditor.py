@@ -51,7 +51,8 @@ PAGES = "pages that failed without a fault that explains it"
 def record(request: pytest.FixtureRequest, portal_url: str, registrar_url: str) -> dict[str, Any]:
     """Provide the record of a run with two completed orders and a change, and databases that agree with it.
 
-    The second order has an option; the change is one of its tariff.
+    The second order has an option; the change is a change of its tariff. The record is a dictionary in the form that
+    `tests/chaos/auditor.py` describes; each test gets a copy that it may change.
     """
 
     def run() -> dict[str, Any]:

@@ -49,15 +49,16 @@ from workers.stack.redis import EmbeddedRedis
 
 SECRET = "for-development-only: the key of the tests"
 LEASE = timedelta(minutes=10)
-"""Of processes without Celery: far longer than a test, so that no lease ends before a clock is put forward."""
+"""The lease of engines (workers without Celery): so long that none ends during a test before the clock is put forward.
+"""
 
 
 @dataclass
 class Plant:
     """The real parts of the system, with methods that start and kill worker processes, and inspect what they have done.
 
-    `sink` is the mail server. An "engine" is a process that does a worker's work without Celery's programs, and so
-    starts faster.
+    `sink` is the mail server. An "engine" is a process that does a worker's work without Celery's programs, which are
+    slow to start.
     """
 
     KINDS = (WorkKind.VERIFY, WorkKind.PROVISION, WorkKind.MESSAGES)
@@ -73,7 +74,7 @@ class Plant:
     programs: list[BaseProcess] = field(default_factory=list)
     engines: list[BaseProcess] = field(default_factory=list)
     ahead: timedelta = timedelta()
-    """How much later it is for the processes without Celery than by the machine's clock."""
+    """By how much the clock of the engines (workers without Celery) is ahead of the machine's clock."""
 
     def now(self) -> datetime:
         """Return the current time of engines (workers without Celery): the machine's time plus `ahead`."""
@@ -102,10 +103,10 @@ class Plant:
 
     @contextmanager
     def engine_stopped_at(self, point: str) -> Iterator[None]:
-        """Start an engine (a worker process without Celery), and wait until it stops at `point`.
+        """Start an engine (a worker process without Celery), and run the `with` block while it is stopped at `point`.
 
-        A point is a name such as `provision.after`. When the `with` block ends, the engine is killed and another one
-        starts. Its clock is so far ahead that the claims of the killed engine have expired.
+        A point is a name such as `provision.after`. When the block ends, the engine is killed and another one starts.
+        Its clock is so far ahead that the claims of the killed engine have expired.
         """
         stop = Stop(point, self.directory / "reached")
         doomed = self.start_engine(stop)
@@ -117,9 +118,9 @@ class Plant:
 
     @contextmanager
     def worker_stopped_at(self, point: str) -> Iterator[None]:
-        """Start a Celery worker and wait until it stops at `point`, such as `provision.after`.
+        """Start a Celery worker, and run the `with` block while it is stopped at `point`, such as `provision.after`.
 
-        When the `with` block ends, the worker is killed, and beat and another worker start.
+        When the block ends, the worker is killed, and beat and another worker start.
         """
         reached = self.directory / "reached"
         doomed = self.start_worker(STOP_AT=point, STOP_FILE=str(reached))
@@ -136,7 +137,7 @@ class Plant:
         kinds: Sequence[WorkKind] = (*KINDS, WorkKind.REGISTRAR, WorkKind.SWEEP),
         **extra: str,
     ) -> BaseProcess:
-        """Start a Celery worker with `concurrency` processes for each of the kinds of work; an empty `kinds` means all.
+        """Start a Celery worker with `concurrency` processes for each kind of work in `kinds`; empty `kinds` means all.
 
         `extra` are further environment variables: with STOP_AT and STOP_FILE the worker stops at the point STOP_AT.
         """
@@ -150,7 +151,7 @@ class Plant:
         self._start(programs.beat(self.directory / "schedule"), "beat", {})
 
     def kill(self, program: BaseProcess) -> None:
-        """Kill a program and all processes of its group with SIGKILL."""
+        """Kill a program and all processes of its process group with SIGKILL."""
         forked_programs.kill(program)
         self.programs.remove(program)
 
@@ -170,7 +171,7 @@ class Plant:
     def order(self, count: int, draft: OrderDraft | None = None) -> list[UUID]:
         """Save `count` orders as the web application does, but send no Celery message that they are due.
 
-        Return the requests' ids. `draft` is the order (None: the example order).
+        Return the requests' ids. `draft` is the order that is saved so often (None: the example order).
         """
         order, main = draft or an_order(), self.main
         with self.database.transaction() as session:
@@ -210,22 +211,22 @@ class Plant:
                 sender.send_task(kind, queue=kind)
 
     def statuses(self, ids: list[UUID]) -> set[Status]:
-        """Return the different statuses of the requests with these ids."""
+        """Return the set of the statuses that the requests with these ids have."""
         with self.database.transaction() as session:
             return set(session.scalars(sa.select(Request.status).where(Request.id.in_(ids))))
 
     def unsent(self) -> int:
-        """Return the number of messages, mails and letters, that are still queued."""
+        """Return the number of queued messages: mails and letters that have still to be sent."""
         with self.database.transaction() as session:
             return session.scalar(sa.select(sa.func.count()).where(Message.state == MessageState.QUEUED)) or 0
 
     def told(self, id: UUID) -> list[str]:
-        """Return the template names of all messages about the request with this id, in alphabetical order."""
+        """Return the template names of all messages about the request with this id, sorted by name."""
         with self.database.transaction() as session:
             return sorted(session.scalars(sa.select(Message.template).where(Message.request_id == id)))
 
     def at_registrar(self, query: str) -> list[tuple[Any, ...]]:
-        """Return the rows that an SQL query to the registrar's database has as its result."""
+        """Execute an SQL query on the registrar's database and return its rows."""
         with psycopg.connect(plain_url(self.registrar_url)) as connection:
             return connection.execute(query).fetchall()
 
@@ -299,7 +300,10 @@ def database(database: Database, worker_database: Database) -> Database:
 def plant(
     database: Database, postgres: Any, registrar_url: str, smtp_sink: MailSink, tmp_path: Path
 ) -> Iterator[Plant]:
-    """Provide the real parts of the system, Redis among them, but no workers: each test starts those it needs."""
+    """Provide the system's real servers, with a new Redis among them, but no workers: each test starts those it needs.
+
+    After the test, all programs that it has started are killed, and Redis is stopped.
+    """
     redis = EmbeddedRedis(tmp_path / "redis")
     redis.start()
     environment = os.environ | {

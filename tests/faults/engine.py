@@ -1,6 +1,6 @@
-"""A process that does a worker's work without Celery's programs around it, because these take seconds to start.
+"""A process that does a worker's work without Celery's programs, which take seconds to start.
 
-It calls the tasks as functions. Hints (the messages that work is due), which tasks send to each other, stay in the
+It calls the tasks as functions. Hints, the messages by which tasks tell each other that work is due, stay in the
 process's memory.
 """
 
@@ -35,9 +35,9 @@ TASKS = {
 def run(environment: Mapping[str, str], log: Path, ahead: timedelta, stop: Stop | None) -> None:
     """Do due work again and again, until the process is killed.
 
-    `environment` replaces the process's environment variables; output goes to the file `log`. `ahead` is how much the
-    process's clock is fast, so that it need not wait until the claims of a dead process end. With `stop` the process
-    stops at the point of this name.
+    `environment` replaces the process's environment variables; output goes to the file `log`. The process's clock is
+    fast by `ahead`, so that it need not wait until the claims of a dead process expire. With `stop` the process stops
+    at that point.
     """
     os.environ.clear()
     os.environ.update(environment)

@@ -1,4 +1,4 @@
-"""Points in a worker's steps and gateways at which tests make the worker fail once.
+"""Makes a worker process fail once, at a named point in one of its steps or gateways.
 
 Production code has no switch for this. At points such as `provision.after` the process stops and waits to be killed. At
 `provision.timeout` it continues, but believes that the registrar has not answered. The points `receipt` and `mail` are
@@ -24,13 +24,13 @@ from tasks.steps.step import Outcome, Step, Work
 
 @dataclass(frozen=True)
 class Stop:
-    """The name of a point at which one worker process fails, and the file into which that process writes its id."""
+    """The name of a point at which one worker process fails, and the file into which it writes its process id."""
 
     point: str
     file: Path
 
     def is_first_at(self, point: str) -> bool:
-        """Return True if this stop is for `point` and no process has reached it before.
+        """Return True if this stop is for `point` and no process has reached the point before.
 
         In this case, write this process's id to the file.
         """
@@ -43,9 +43,9 @@ class Stop:
         return True
 
     def pass_by(self, point: str) -> None:
-        """Stop this process at `point`: wait for a signal, for ever.
+        """Stop this process for ever at `point`, so that it can be killed there.
 
-        Does nothing if this stop is for another point, or if a process has reached it before.
+        Do nothing if this stop is for another point, or if a process has stopped there before.
         """
         if self.is_first_at(point):
             while True:

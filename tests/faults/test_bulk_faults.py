@@ -1,4 +1,4 @@
-"""Tests of a bulk file whose workers are killed in the middle: every row becomes one order, once."""
+"""Tests that every row of a bulk file becomes exactly one order although workers are killed in the middle."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def test_a_celery_worker_killed_inside_a_step_is_replaced(plant: Plant, point: s
     "point", [f"{step}.{when}" for step in ("verify", "receipt", "mail", "letter") for when in ("before", "after")]
 )
 def test_a_worker_killed_while_it_asks_for_proofs_is_replaced(plant: Plant, point: str) -> None:
-    """Expect one receipt, one mail with a code and one letter; with the codes the order is completed."""
+    """Expect one receipt, one mail with a code and one letter; with both codes entered, the order is completed."""
     contact = Contact("Nele Neu", "nele@example.com", None)
     place = Location("Filiale Mitte", "Torstr. 1", "10119", "Berlin")
     [id] = plant.order(1, an_order(contact=contact, location=place))
@@ -87,7 +87,7 @@ def test_a_worker_killed_while_it_asks_for_proofs_is_replaced(plant: Plant, poin
     "point", ["verify.before", "verify.after", "attach.before", "attach.after", "receipt.after", "mail.after"]
 )
 def test_a_worker_killed_while_it_links_is_replaced(plant: Plant, point: str) -> None:
-    """Expect one receipt, one question to the owner, one attachment, and a mail each to requester and owner."""
+    """Expect one receipt, one question to the owner, one attachment, and one mail each to requester and owner."""
     with plant.database.transaction() as session:
         owner = make_user(session)
         account = make_account(session, administrator=owner)
@@ -116,7 +116,10 @@ def test_a_worker_killed_while_it_links_is_replaced(plant: Plant, point: str) ->
     "point", ["verify.before", "verify.after", "attach.before", "attach.after", "receipt.after", "mail.after"]
 )
 def test_a_worker_killed_while_it_switches_is_replaced(plant: Plant, point: str) -> None:
-    """Expect one question to the present main account, one move, and one mail to each of the three sides."""
+    """Expect one question to the present main account, and one move of the account to the new one.
+
+    Expect one receipt, and one mail about the end to each of the three sides.
+    """
     with plant.database.transaction() as session:
         former, chief = make_main(session)
         owner = make_user(session)
@@ -149,7 +152,10 @@ def test_a_worker_killed_while_it_switches_is_replaced(plant: Plant, point: str)
 
 @pytest.mark.parametrize("point", [f"{step}.{when}" for step in ("verify", "change") for when in ("before", "after")])
 def test_a_worker_killed_while_it_changes_a_contract_is_replaced(plant: Plant, point: str) -> None:
-    """Expect one change on its day: one new line in the contract, one record at the registrar, one mail."""
+    """Expect that the change is made once, on its day: one new line in the contract and one mail about the end.
+
+    The registrar has the new number of channels.
+    """
     plant.order_one_trunk()
     with plant.database.transaction() as session:
         trunk = session.scalars(sa.select(SipTrunk)).one()
@@ -171,7 +177,10 @@ def test_a_worker_killed_while_it_changes_a_contract_is_replaced(plant: Plant, p
 
 @pytest.mark.parametrize("point", [f"{step}.{when}" for step in ("verify", "assign") for when in ("before", "after")])
 def test_a_worker_killed_while_it_adds_numbers_is_replaced(plant: Plant, point: str) -> None:
-    """Expect one block: one line in the contract, the numbers at the registrar, one mail, and nothing left reserved."""
+    """Expect one new number block: one line in the contract, its numbers at the registrar, and one mail about the end.
+
+    No block stays reserved.
+    """
     plant.order_one_trunk()
     with plant.database.transaction() as session:
         trunk = session.scalars(sa.select(SipTrunk)).one()
@@ -192,7 +201,10 @@ def test_a_worker_killed_while_it_adds_numbers_is_replaced(plant: Plant, point: 
 
 @pytest.mark.parametrize("point", [f"{step}.{when}" for step in ("verify", "cancel") for when in ("before", "after")])
 def test_a_worker_killed_while_it_closes_a_cancelled_account_is_replaced(plant: Plant, point: str) -> None:
-    """Expect one end on its day: the contract at the agreed moment, no record at the registrar, one mail."""
+    """Expect that the account is closed and its contract ends at the agreed moment, with one mail about the end.
+
+    The registrar has no record of the trunk any more, and the account no numbers.
+    """
     plant.order_one_trunk()
     with plant.database.transaction() as session:
         trunk = session.scalars(sa.select(SipTrunk)).one()
@@ -237,7 +249,10 @@ def test_a_process_killed_alone_is_replaced_by_its_worker(plant: Plant, tmp_path
 
 
 def test_every_hint_twice_and_none_in_order(plant: Plant) -> None:
-    """Let two processes do twenty orders, each once: a Celery message names no request, so any number may come."""
+    """Put two Celery messages for each of twenty orders into the queues. Each order must be done once.
+
+    Two worker processes take the messages. A message names no request, so any number of messages may come.
+    """
     ids = plant.order(20)
     plant.environment["BATCH"] = "1"
     plant.publish(2 * len(ids))

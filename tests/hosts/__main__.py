@@ -28,11 +28,14 @@ from workers.gateways.registrar import plain_url
 from workers.stack.data_directory import StackDirectory
 
 CALM = 3.0
-"""Seconds without a failed call after which the system counts as healed."""
+"""The system counts as healed if no call has failed for this many seconds."""
 AWAY = 12.0
-"""Seconds that a host is away at least; ten times as long in a long run, so that every limit is reached."""
+"""The fewest seconds that a host is cut off, in a short run.
+
+In a long run it is ten times as long, so that every time limit is reached.
+"""
 FEW, MANY = 10_000, 80_000
-"""Number blocks: more than are ordered in a short and in a long run."""
+"""How many number blocks there are in a short and in a long run: more than are ordered."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class Balancer(ABC):
     program: ClassVar[str]
     suffix: ClassVar[str]
     certificate: ClassVar[str]
-    """The path of the certificate in the example."""
+    """The path of the certificate in the example, which is replaced by that of the test's certificate."""
 
     def __init__(self, host: Host, directory: Path, certificate: Path) -> None:
         if shutil.which(self.program, path=_PATH) is None:
@@ -65,7 +65,7 @@ class Balancer(ABC):
 
     @abstractmethod
     def command(self, configuration: Path) -> list[str]:
-        """Return the command line that runs the balancer in the foreground."""
+        """Return the command line that runs the balancer in the foreground with this configuration file."""
 
     @abstractmethod
     def serves(self, front: str, address: str) -> bool:
@@ -73,11 +73,11 @@ class Balancer(ABC):
 
     @abstractmethod
     def forget(self) -> None:
-        """Make `serves` ignore the calls that were forwarded until now, if it judges by calls."""
+        """Make `serves` ignore the calls forwarded until now, if it judges by a log of calls."""
 
 
 class HAProxy(Balancer):
-    """HAProxy, configured by docs/haproxy.cfg; its admin socket tells which servers are up."""
+    """HAProxy, configured by docs/haproxy.cfg. Its admin socket tells whether a web front end is up."""
 
     program, suffix, certificate = "haproxy", ".cfg", "/etc/haproxy/portal.pem"
     _SOCKET = "/run/haproxy/admin.sock"
@@ -104,7 +104,7 @@ class HAProxy(Balancer):
 
 
 class Nginx(Balancer):
-    """nginx, configured by docs/nginx.conf; its access log tells to which servers it forwards calls."""
+    """nginx, configured by docs/nginx.conf. Its access log tells to which web front ends it has forwarded calls."""
 
     program, suffix, certificate = "nginx", ".conf", "/etc/nginx/portal.pem"
     _read = 0

@@ -24,13 +24,13 @@ import httpx
 from tests.benchmarks.front import BODY
 
 PATIENCE = 90.0
-"""Seconds for which a customer repeats an order."""
+"""Seconds for which a customer repeats an order before giving up."""
 _PAUSE = 0.5
 """Seconds before a customer repeats an order."""
 _TIMEOUT = httpx.Timeout(12, connect=3, pool=None)
-"""Seconds that a customer waits for a connection, and for an answer."""
+"""Time limits in seconds of a customer's call: for the connection, and for the answer."""
 _MOST = 600
-"""Customers who wait for an answer at the same time; at more no further order is begun."""
+"""The most customers who wait for an answer at the same time. While there are so many, no further order is begun."""
 
 
 class Customers:

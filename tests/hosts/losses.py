@@ -1,4 +1,4 @@
-"""For each kind of host: what an operator does when the host is lost, and how to tell that it is back."""
+"""For each kind of host: what an operator does when the host loses its network, and how to tell that it works again."""
 
 from __future__ import annotations
 
@@ -16,31 +16,34 @@ from tests.hosts.network import Cut
 from tests.hosts.plant import Plant
 
 NOTICED = 4.0
-"""Seconds after which the operator, or a program such as Patroni, acts for a database that is gone."""
+"""Seconds after the loss of a database server until the operator, or a program such as Patroni, acts."""
 WAITS = 60.0
-"""Seconds to wait at most for sentinels to act, and for a host to be back."""
+"""The most seconds to wait until sentinels act, and until a host works again."""
 
 
 @dataclass
 class Loss:
-    """The loss of the host `host`, and its return. Subclasses define what is done about it."""
+    """The loss of the network of the host `host`, and its return. Each kind of host has a subclass."""
 
     host: str
     what: str
-    """What the host does in the system."""
+    """What the host does in the system, for the table."""
 
     def prepare(self, plant: Plant) -> None:
-        """Set up what the test needs before the host is cut off. Does nothing by default."""
+        """Set up what the test needs before the host is cut off. By default, do nothing."""
 
     def act(self, plant: Plant) -> str:
-        """Do what an operator has to do while the host is away. Return what was done, for the table; "" for nothing."""
+        """Do what an operator has to do while the host is cut off.
+
+        Return what was done, for the table; "" if nothing.
+        """
         return ""
 
     def prepare_return(self, plant: Plant) -> None:
-        """Do what has to be done before the host is connected again. Does nothing by default."""
+        """Do what has to be done before the host is connected again. By default, do nothing."""
 
     def complete_return(self, plant: Plant) -> None:
-        """Do what has to be done after the host was connected again. Does nothing by default."""
+        """Do what has to be done after the host was connected again. By default, do nothing."""
 
     def is_back(self, plant: Plant) -> bool:
         """Return whether the host does its part of the work again after its return."""
@@ -139,5 +142,5 @@ LONG = [
     DatabaseLoss("database1", "the standby, once master"),
     DatabaseLoss("database2", "the databases' new master"),
 ]
-"""The losses of a long run, in their order; each comes once by each `Cut`."""
+"""The losses of a long run, in their order; each happens once with each kind of `Cut`."""
 CUTS = tuple(Cut)

@@ -21,7 +21,7 @@ from workers.stack.unprivileged import SystemUser
 
 SUBNET = "192.0.2.0/24"
 _NEW_NETWORK = 0x40000000
-"""CLONE_NEWNET."""
+"""The constant CLONE_NEWNET of Linux, which stands for network namespaces."""
 _NAMESPACES = Path("/run/netns")
 NOT_RUN = 77
 """The exit code that says that nothing was tested."""
@@ -32,12 +32,12 @@ class NotPossible(Exception):
 
 
 class Cut(StrEnum):
-    """The ways in which a host loses its network; the value is shown in the table."""
+    """The two kinds of losing the network; the value is shown in the table."""
 
     SILENT = "packets vanish"
-    """The others still find the host, as behind a router, and get no answer."""
+    """Packets are dropped. Other hosts still find this host, as behind a router, but get no answer."""
     UNPLUGGED = "cable pulled"
-    """The others no longer find the host, and are told so by their own kernel after seconds."""
+    """The link is down. Other hosts no longer find this host, and after seconds their kernels report that."""
 
 
 class Host:
@@ -58,9 +58,10 @@ class Host:
         directory: Path | None = None,
         **launcher: int,
     ) -> subprocess.Popen[bytes]:
-        """Start a program on the host, in a new session, as `user` (None: root); it ends when this process ends.
+        """Start a program on the host, in a new session, as `user` (None: root); return the process.
 
-        The output is appended to the file `log`. `launcher` are further arguments of `through_launcher`.
+        It ends when this process ends. It runs in the folder `directory` (None: that of this process). The output is
+        appended to the file `log`. `launcher` are further arguments of `through_launcher`.
         """
         with log.open("ab") as output:
             return subprocess.Popen(
@@ -75,7 +76,7 @@ class Host:
 
     @contextmanager
     def inside(self) -> Iterator[None]:
-        """Let the sockets that this thread opens in the `with` block belong to the host."""
+        """Create the sockets that this thread opens in the `with` block in the host's network namespace."""
         with Path("/proc/thread-self/ns/net").open() as before, (_NAMESPACES / self._namespace).open() as here:
             _enter(here.fileno())
             try:
@@ -149,7 +150,10 @@ class Network:
 
 @contextmanager
 def open_network() -> Iterator[Network]:
-    """Create a switch for the time of a `with` block. Raises `NotPossible` if this machine does not allow it."""
+    """Create a switch for the time of a `with` block, and yield it as a network without hosts.
+
+    Raises `NotPossible` if this machine does not allow it.
+    """
     if sys.platform != "linux" or os.geteuid() != 0:
         raise NotPossible("network namespaces need root on Linux")
     for program in ("ip", "iptables", "unshare", "hostname"):
@@ -164,7 +168,7 @@ def open_network() -> Iterator[Network]:
 
 
 def _try_out(network: Network) -> None:
-    """Raise `NotPossible` unless a host of the network can be cut off, for which a container may lack the right."""
+    """Raise `NotPossible` unless a host of the network can be cut off: a container may lack the right to do it."""
     host = network.host("first", "192.0.2.254")
     host.cut(Cut.SILENT)
     host.reconnect()

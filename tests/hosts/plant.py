@@ -35,7 +35,7 @@ from workers.gateways.registrar import ensure_schema
 from workers.stack.processes import end_session, identify
 
 LEASE = 20
-"""Seconds: shorter than in operation, so that what a lost worker had in hand goes on within the run."""
+"""Seconds of a lease. They are fewer than in production, so that a lost worker's rows are due again within the run."""
 ADDRESSES = {
     "outside": "192.0.2.1",
     "balancer": "192.0.2.10",
@@ -48,17 +48,17 @@ ADDRESSES = {
     "worker1": "192.0.2.41",
     "worker2": "192.0.2.42",
 }
-"""All hosts. The balancer's and the fronts' addresses are those of the examples in docs/."""
+"""The addresses of all hosts, by name. The balancer's and the web front ends' are those of the examples in docs/."""
 URL = f"https://{ADDRESSES['balancer']}"
 _MAIL_PORT = 2525
 _FRONT_PORT = 8000
 _THREADS = 16
-"""As many as two processes of a front have by default, for which docs/haproxy.cfg is."""
+"""Threads of a web front end: as many as two processes have by default, for which docs/haproxy.cfg is made."""
 
 
 @dataclass
 class Program:
-    """A program of the system that runs on a host. If it ends, nothing restarts it."""
+    """A program of the system that runs on a host, with its output in the file `log`. Nothing restarts it."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -115,7 +115,7 @@ class Plant:
         return next(program for program in self.programs if program.name == name)
 
     def restarted(self) -> list[str]:
-        """Return the names of programs that have ended since `start_all` or have replaced one of their processes."""
+        """Return the names of programs that have ended or replaced one of their processes since `start_all`."""
         return [program.name for program in self.programs if program.children() != self._started[program.name]]
 
     @contextmanager
@@ -179,10 +179,10 @@ class Plant:
 
 @contextmanager
 def open_plant(network: Network, balancer: type[Balancer], blocks: int) -> Iterator[Plant]:
-    """Create the hosts, start the servers and create customers, for the time of a `with` block; no program runs yet.
+    """Create the hosts, start the servers and create customers; yield them as a `Plant`. No program runs yet.
 
-    `blocks` is the number of free number blocks, and so of orders that can get one. Raises `NotPossible` if the
-    balancer is not installed.
+    At the end of the `with` block the servers are stopped. `blocks` is the number of free number blocks, and so of
+    orders that can get one. Raises `NotPossible` if the balancer is not installed.
     """
     with ExitStack() as stack:
         directory = Path(stack.enter_context(TemporaryDirectory()))

@@ -72,7 +72,7 @@ class Record:
             self._note(json.loads(line))
 
     def last_failure(self, since: float) -> float | None:
-        """Return the latest end of a failed call, if after `since` (seconds since 1970); None if there is none."""
+        """Return when the last failed call after `since` ended (both in seconds since 1970); None if no call failed."""
         return max((one.ended for one in self.tries if one.is_failed and one.ended > since), default=None)
 
     def first_accepted(self, since: float) -> Accepted | None:

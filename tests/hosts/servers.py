@@ -102,13 +102,19 @@ class HostPostgres(EmbeddedPostgres, _OnHost):
         self.start()
 
     def ask(self, question: str, database: str = "postgres") -> str | None:
-        """Return the first value of a query's result as text; None if there is no row. Does not use the network."""
+        """Return the first value of a query's result as text; None if there is no row.
+
+        The query goes over the Unix socket, so it works while the host is cut off.
+        """
         with psycopg.connect(self.url(database, driver=""), autocommit=True) as connection:
             row = connection.execute(question.encode()).fetchone()
         return None if row is None else str(row[0])
 
     def act(self, *statements: str) -> None:
-        """Run statements, each in a transaction of its own, without using the network. Their results are ignored."""
+        """Run statements as a superuser on the database `postgres`, each in its own transaction.
+
+        They go over the Unix socket, so they work while the host is cut off.
+        """
         with psycopg.connect(self.url("postgres", driver=""), autocommit=True) as connection:
             for statement in statements:
                 connection.execute(statement.encode())
@@ -136,7 +142,7 @@ class DatabasePair:
         wait_until(lambda: self._streams("streaming", "sync"), what="the standby to be synchronous")
 
     def go_on_alone(self) -> None:
-        """Make replication asynchronous, so that the master's commits wait for no standby."""
+        """Make replication asynchronous, so that the master's commits no longer wait for the standby."""
         self.master.act("ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
 
     def promote(self) -> None:
@@ -153,7 +159,7 @@ class DatabasePair:
 
 
 class HostRedis(RedisServer, _OnHost):
-    """A Redis server on a host or, with `sentinel`, a Redis Sentinel. `lines` are added to its configuration."""
+    """A Redis server on a host; with `sentinel`, a Redis Sentinel. `lines` are added to its configuration."""
 
     def __init__(self, host: Host, directory: Path, *lines: str, sentinel: bool = False) -> None:
         own = f"bind {host.address}"
@@ -162,7 +168,7 @@ class HostRedis(RedisServer, _OnHost):
         self.host = host
 
     def is_ready(self) -> bool:
-        """Return whether the server answers a program on its own host."""
+        """Return whether the server answers to a program on its own host."""
         try:
             return bool(self.client().ping())
         except redis.RedisError:
@@ -219,7 +225,7 @@ class BrokerPair:
         return next(server for server in self.servers if server.host.address == address)
 
     def is_whole(self) -> bool:
-        """Return whether one server is the master and the other one a replica that is connected to its master."""
+        """Return whether one server is the master, and the other is a replica that is connected to it."""
         roles = []
         # A server that becomes a replica ends all connections.
         with suppress(redis.RedisError):

@@ -1,4 +1,4 @@
-"""The table of a run: for each lost host, what customers noticed, and which of it is not acceptable."""
+"""The table of a run of `make hosts`: for each lost host, what customers noticed, and what of it is not acceptable."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.hosts.network import Cut
 from tests.hosts.record import Record, Try
 
 LONGEST = 30.0
-"""Seconds after a cut, or after the return of a host, in which customers may get a 5xx."""
+"""The most seconds after a cut, or after the return of a host, in which customers may get a 5xx."""
 _HEADS = (
     "host",
     "what it does",
@@ -32,9 +32,10 @@ and a new order was completed, the host still away. back: from the return until 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The loss of a host, and the time until the next one. `began`, `returned` and `ended` are seconds since 1970.
+    """The loss of one host, and the time until the next loss. `began`, `returned` and `ended` are seconds since 1970.
 
-    `began` is when the host was cut off, `returned` when it was connected again. Other times are durations in seconds.
+    `what` is what the host does, `done` what an operator did. `began` is when the host was cut off, `returned` when it
+    was connected again. `healed`, `back` and `calm` are durations in seconds.
     """
 
     host: str
@@ -45,21 +46,21 @@ class Span:
     returned: float
     ended: float
     healed: float | None
-    """From the cut until orders went through again; None: never."""
+    """Seconds from the cut until orders went through again; None: never."""
     back: float | None
-    """From the return until the host took part again; None: never."""
+    """Seconds from the return until the host did its work again; None: never."""
     calm: float | None
-    """From the return until orders went through without a failed call; None: never."""
+    """Seconds from the return until orders went through and no call failed; None: never."""
 
     def line(self) -> str:
-        """Return a line about the loss and how the system recovered, to be printed during the run."""
+        """Return a line of text about the loss and the recovery, to be printed during the run."""
         times = f"healed {_seconds(self.healed)}, back {_seconds(self.back)}, calm {_seconds(self.calm)}"
         return f"{self.host} ({self.what}): {self._doings}; {times}"
 
     def as_fault(self) -> dict[str, Any]:
-        """Return the loss as an entry of the auditor's list of faults.
+        """Return the loss in the form of the auditor's list of faults (see `tests/chaos/auditor.py`).
 
-        The auditor recognises by the name whether the fault may have caused mails to be sent twice.
+        By the name, the auditor decides whether the fault may have caused mails to be sent twice.
         """
         kind = {"worker": "worker: ", "database": "database: its host silent, "}.get(self.host.rstrip("0123456789"), "")
         return {
@@ -88,7 +89,7 @@ class Span:
         ]
 
     def last_error(self, record: Record) -> float:
-        """Return the longest time from the cut, or from the return, to a 5xx answer that followed it; in seconds.
+        """Return the seconds from the cut, or from the return, to the last 5xx answer after it; the longer of both.
 
         0 if there was none.
         """
@@ -96,7 +97,7 @@ class Span:
         return max((end - (self.began if end < self.returned else self.returned) for end in ends), default=0.0)
 
     def wrong(self, record: Record) -> list[str]:
-        """Return sentences about what is not acceptable; empty if nothing is."""
+        """Return a sentence for each thing that is not acceptable; an empty list if everything is."""
         missed = {"did not heal": self.healed, "did not come back": self.back, "went on with errors": self.calm}
         found = [f"{self.host}: {what}" for what, seconds in missed.items() if seconds is None]
         if (last := self.last_error(record)) > LONGEST:

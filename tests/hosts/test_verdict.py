@@ -1,4 +1,4 @@
-"""Tests of the verdict of `make hosts`: customers' records are read right, and whatever is not acceptable is reported.
+"""Tests of the verdict of `make hosts`: customers' records are read right, and what is not acceptable is reported.
 
 A run that could not take place does not count as a success.
 """
@@ -22,7 +22,7 @@ SPAN = Span("front1", "one of two fronts", Cut.SILENT, "", 100.0, 120.0, 160.0, 
 
 
 def a_record(tmp_path: Path, *lines: dict[str, object]) -> Record:
-    """Return the record of a load that has written these lines and the beginning of one more."""
+    """Return the record of a load that has written `lines` and the beginning of one more line."""
     file = tmp_path / "load.jsonl"
     file.write_text("".join(f"{json.dumps(line)}\n" for line in lines) + '{"at": 1')
     record = Record(file)

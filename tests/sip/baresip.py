@@ -73,11 +73,11 @@ class Baresip(Softphone):
 
     @property
     def log(self) -> str:
-        """Return what the softphone has printed so far, all SIP messages among it."""
+        """Return what the softphone has printed so far, including all SIP messages."""
         return (self._folder / "log").read_text(errors="replace")
 
     def do(self, command: str) -> None:
-        """Send a command in baresip's own language to its control socket."""
+        """Send a command in baresip's command language, such as "hangup", to its control socket."""
         with socket.socket(type=socket.SOCK_DGRAM) as wire:
             wire.sendto(f"/{command}\n".encode(), (LOOPBACK, self._control))
 

@@ -54,13 +54,13 @@ DOMAIN = "sip.example"
 
 @pytest.fixture(scope="session")
 def psap_port() -> int:
-    """Return a free UDP port of the loopback address, at which a test answers emergency calls to 110 and 112."""
+    """Return a free UDP port of the loopback address, at which a test can answer emergency calls to 110 and 112."""
     return free_sip_port()
 
 
 @pytest.fixture(scope="session")
 def network_port() -> int:
-    """Return a free UDP port at `NETWORK`, the telephone network's address, at which a test answers calls."""
+    """Return a free UDP port at `NETWORK`, the address of the telephone network, at which a test can answer calls."""
     return free_sip_port(host=NETWORK)
 
 
@@ -68,7 +68,10 @@ def network_port() -> int:
 def kamailio(
     postgres: EmbeddedPostgres, psap_port: int, network_port: int, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[EmbeddedKamailio]:
-    """Run one Kamailio for all tests. Without Kamailio or sipp the tests are skipped; on CI (CI=true) they fail."""
+    """Provide one running Kamailio for all tests.
+
+    Without Kamailio or sipp the tests are skipped; on CI (CI=true) they fail.
+    """
     if installed() is None or shutil.which("sipp") is None:
         if os.environ.get("CI") == "true":
             pytest.fail(_NO_SIP, pytrace=False)
@@ -88,12 +91,12 @@ def run_kamailio(
     interconnect_tls: Path | None = None,
     registrar_url: str | None = None,
 ) -> Iterator[EmbeddedKamailio]:
-    """Run Kamailio on the registrar's database for the time of a `with` block.
+    """Run Kamailio on the registrar's database, and yield it, for the time of a `with` block.
 
     `registrar_url` is the database's URL (None: by its Unix socket). Emergency calls go to the UDP port `psap_port`,
     other calls to the telephone network to `network_port`. `media_relay` is the control address of rtpengine (empty:
-    media go past Kamailio). `interconnect_tls` is the folder of certificates with which calls from and to the telephone
-    network go over TLS (None: without TLS).
+    media do not go through a relay). `interconnect_tls` is the folder of certificates with which calls from and to the
+    telephone network go over TLS (None: without TLS).
     """
     server = EmbeddedKamailio(
         folder,
@@ -121,7 +124,7 @@ def _need(*programs: str) -> None:
 
 
 class Softphones:
-    """Starts softphones, each in a folder of its own, and kills them at the test's end."""
+    """Starts softphones, each with its own folder below `folder`, and registers their end with `running`."""
 
     def __init__(self, folder: Path, running: ExitStack) -> None:
         self._folder = folder
@@ -130,7 +133,7 @@ class Softphones:
     def baresip(self, phone: Phone, *, tone: int, anonymous: bool = False) -> Baresip:
         """Start baresip with the credentials of the phone's trunk; in calls it plays a tone of `tone` Hz.
 
-        If `anonymous`, it is not registered and hides its number.
+        If `anonymous`, it does not register, and hides its number in calls.
         """
         started = Baresip(self._folder / phone.user, phone, tone=tone, anonymous=anonymous)
         self._running.callback(started.end)
@@ -145,7 +148,7 @@ class Softphones:
 
 @pytest.fixture
 def soft(tmp_path: Path) -> Iterator[Softphones]:
-    """Provide a starter of the softphones baresip and Linphone.
+    """Provide a `Softphones`, which starts the softphones baresip and Linphone; they are ended after the test.
 
     If they are not installed, the test is skipped; on CI (CI=true) it fails.
     """
@@ -156,7 +159,10 @@ def soft(tmp_path: Path) -> Iterator[Softphones]:
 
 @pytest.fixture
 def relay(postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[EmbeddedRelay]:
-    """Run rtpengine, which relays media. If it is not installed, the test is skipped; on CI (CI=true) it fails."""
+    """Provide a running rtpengine, which relays media.
+
+    If it is not installed, the test is skipped; on CI (CI=true) it fails.
+    """
     _need("rtpengine")
     relay = EmbeddedRelay(tmp_path / "relay", postgres.user)
     relay.start()
@@ -173,7 +179,10 @@ def relayed(
     network_port: int,
     tmp_path: Path,
 ) -> Iterator[Line]:
-    """Provide a runner of sipp against a Kamailio that sends the media of calls through rtpengine."""
+    """Provide a `Line`, which runs sipp, for a Kamailio that sends the media of calls through rtpengine.
+
+    Runs of sipp that have not ended are killed after the test.
+    """
     with run_kamailio(postgres, tmp_path / "sip", psap_port, network_port, media_relay=relay.control) as server:
         line = Line(tmp_path, server.port, server.domain, interconnect=server.interconnect_port)
         yield line
@@ -182,7 +191,7 @@ def relayed(
 
 @pytest.fixture
 def line(kamailio: EmbeddedKamailio, tmp_path: Path) -> Iterator[Line]:
-    """Provide a runner of sipp against Kamailio; runs that have not ended are killed at the test's end."""
+    """Provide a `Line`, which runs sipp against Kamailio; runs that have not ended are killed after the test."""
     found = Line(tmp_path, kamailio.port, DOMAIN, interconnect=kamailio.interconnect_port)
     yield found
     found.end()
@@ -190,7 +199,7 @@ def line(kamailio: EmbeddedKamailio, tmp_path: Path) -> Iterator[Line]:
 
 @pytest.fixture
 def berlin(sites: Sites) -> Phone:
-    """Order a location, and return its phone system, which is registered."""
+    """Order a location, and return its phone system, already registered."""
     phone = sites.order()
     phone.register()
     return phone
@@ -198,7 +207,7 @@ def berlin(sites: Sites) -> Phone:
 
 @pytest.fixture
 def hamburg(sites: Sites) -> Phone:
-    """Order a second location, and return its phone system, which is registered."""
+    """Order a second location, and return its phone system, already registered."""
     phone = sites.order()
     phone.register()
     return phone
@@ -206,7 +215,7 @@ def hamburg(sites: Sites) -> Phone:
 
 @dataclass
 class Sites:
-    """A company whose locations are ordered as in the portal; the workers' code sets up their trunks at Kamailio."""
+    """A company whose locations are ordered as in the portal; the workers' code writes their trunks for Kamailio."""
 
     runtime: Runtime
     line: Line
@@ -234,7 +243,7 @@ class Sites:
 
     @contextmanager
     def changing(self, phone: Phone) -> Iterator[SipTrunk]:
-        """Yield the trunk of a phone system, to be changed in the `with` block.
+        """Yield the trunk of a phone system, so that the `with` block can change it.
 
         At the end of the block the changes are saved and written to the registrar.
         """
@@ -282,7 +291,10 @@ class Sites:
         sync_registrar(self.runtime)
 
     def reconcile(self, *, allow_removals: bool = False) -> list[Finding]:
-        """Run the scheduled job `registrar`, then make the repairs that it has set going; return the job's findings."""
+        """Run the scheduled job `registrar`, then make the repairs that it has started; return the job's findings.
+
+        `allow_removals` lets the job remove subscribers that the portal does not know.
+        """
         run = run_job(self.runtime, JOBS["registrar"], by_hand=True, allow_removals=allow_removals)
         assert run is not None
         for _ in range(2):

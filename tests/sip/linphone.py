@@ -49,7 +49,7 @@ _OTHER_CODECS = (("opus", 48000, 2), ("speex", 16000, 1), ("speex", 8000, 1), ("
 
 
 class Linphone(Softphone):
-    """A running linphonec, the softphone Linphone for the console, with the credentials of a trunk."""
+    """A running linphonec (the softphone Linphone for the console) with the credentials of a trunk."""
 
     over = "ended (No error)"
 
@@ -96,12 +96,12 @@ class Linphone(Softphone):
 
     @property
     def log(self) -> str:
-        """Return what the softphone has printed so far, then all SIP messages."""
+        """Return what the softphone has printed so far, followed by all SIP messages."""
         files = (self._folder / "log", self._folder / "trace")
         return "".join(file.read_text(errors="replace").replace("\r", "") for file in files if file.exists())
 
     def do(self, command: str) -> None:
-        """Type a command in linphonec's own language into its console."""
+        """Type a command in linphonec's command language, such as "terminate", into its console."""
         os.write(self._terminal, f"{command}\n".encode())
 
     def dial(self, number: str) -> None:

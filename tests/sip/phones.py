@@ -1,4 +1,4 @@
-"""Phone systems and the telephone network, played by sipp: they register, take calls and make calls."""
+"""Phone systems and the telephone network, both played by sipp: they register, take calls and make calls."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from workers.stack.ports import LOOPBACK, free_sip_port
 from workers.stack.processes import wait_for
 
 NETWORK = "127.0.0.2"
-"""The address of the telephone network, from which its calls come in."""
+"""The address of the telephone network, from which its calls come."""
 
 
 @dataclass(frozen=True)
 class Within:
-    """A SIP request that sipp sends within a call; `gets` is the expected status of the reply (an ACK gets none).
+    """A SIP request that sipp sends within a call. `gets` is the expected status of the reply; an ACK gets no reply.
 
     `target` is the Request-URI, `route` the value of the Route header; if empty, they are those of the call. `extra`
     are further header lines.
@@ -51,7 +51,8 @@ class Within:
 class Phone:
     """A phone system with the credentials of a trunk, played by sipp.
 
-    It registers from `port` and takes calls there. `numbers` are the trunk's.
+    It registers from `port` and takes calls there. `user` and `secret` are the trunk's SIP user and password, `numbers`
+    its numbers.
     """
 
     line: Line
@@ -69,7 +70,7 @@ class Phone:
         contact: str | None = None,
         extra: str = "",
     ) -> Played:
-        """Register from the phone's port; `gets` is the expected status of the REGISTER with credentials.
+        """Register from the phone's port, and expect the status `gets` for the REGISTER with credentials.
 
         `as_user` is the SIP user (None: the trunk's), `expires` the requested seconds, `contact` the value of the
         Contact header (None: the usual one), `extra` one more header line. Return the finished run of sipp.
@@ -93,7 +94,7 @@ class Phone:
     def attend(self, call_id: str, *, takes: bool = True) -> Played:
         """Register over TCP, and answer the call with this Call-ID on the same connection.
 
-        With `takes=False` only ring. Return the running sipp once it is registered.
+        With `takes=False` only let it ring. Return the running sipp once it is registered.
         """
         steps = [*self._registering(contact=f"<sip:{self.user}@{LOOPBACK}:{self.port};transport=tcp>")]
         steps += ANSWERING if takes else RINGING
@@ -141,9 +142,10 @@ class Phone:
         return _listen(self.line, RINGING, self.port)
 
     def refuse(self, status: str, *, branches: int = 1) -> Played:
-        """Refuse the next call with this status, such as "486 Busy Here", in each of its branches.
+        """Refuse the next call with this status, such as "486 Busy Here".
 
-        Return the running sipp once it listens. It ends without a fault when this number of branches has arrived.
+        Kamailio may send the call in several branches; sipp ends without a fault when it has refused `branches` of
+        them. Return the running sipp once it listens.
         """
         return _listen(self.line, refusing(status, branches), self.port)
 
@@ -172,8 +174,8 @@ class Phone:
         """Call `number`, expect an answer, and wait until the called phone hangs up. Return the running sipp at once.
 
         Its method `finish` asserts that all this happened. `contact` is host and port in the Contact header, `name` the
-        user there and in the SDP (o= and s=), `sender` the user or URI in the From header, also with a name before it
-        (empty: the trunk's user), `extra` a further header line of the INVITE.
+        user there and in the SDP (o= and s=). `sender` is the user or URI in the From header, perhaps with a display
+        name before it (empty: the trunk's user). `extra` is a further header line of the INVITE.
         """
         head = invite_head(self.line, number, sender or self.user, extra)
         own = f"<sip:{name}@{contact}>"
@@ -189,9 +191,9 @@ class Phone:
         return self.line.play(steps, name="wait", port=self.port)
 
     def transfer(self, number: str, target: str) -> Played:
-        """Call `number`, ask Kamailio to transfer the called phone to the number `target`, and hang up.
+        """Call `number`, ask by REFER that the called phone be transferred to the number `target`, and hang up.
 
-        The request is a REFER, which must get 405.
+        Kamailio must answer the REFER with 405. Return the finished run of sipp.
         """
         ask = f"Refer-To: <sip:{target}@{self.line.domain}>"
         return self.say_within(number, [Within("REFER", extra=ask, gets=405)])
@@ -199,12 +201,15 @@ class Phone:
     def turn_to(self, number: str, target: str) -> Played:
         """Call `number`, send a re-INVITE with the Request-URI `target` within the call, and hang up.
 
-        The re-INVITE must get 481.
+        Kamailio must answer the re-INVITE with 481. Return the finished run of sipp.
         """
         return self.say_within(number, [Within("INVITE", target, gets=481)])
 
     def say_within(self, number: str, messages: Sequence[Within]) -> Played:
-        """Call `number`, send the requests `messages` within the call, expect their replies, and hang up."""
+        """Call `number`, send the requests `messages` within the call, expect their replies, and hang up.
+
+        Return the finished run of sipp.
+        """
         head = invite_head(self.line, number, self.user, "")
         said: list[str] = []
         for place, one in enumerate(messages):
@@ -263,9 +268,9 @@ class Phone:
 
 
 def answer(line: Line, port: int, host: str = LOOPBACK, *, extra: str = "") -> Played:
-    """Answer the next call at this port of `host`, as a party without a trunk. Return the running sipp once it listens.
+    """Answer the next call at this port of `host`, as a party without a trunk.
 
-    `extra` is a further header line of its replies.
+    `extra` is a further header line of its replies. Return the running sipp once it listens.
     """
     told = extra and f"\n{extra}"
     ringing, taken = "SIP/2.0 180 Ringing", "SIP/2.0 200 OK"
