@@ -113,10 +113,10 @@ def _logging() -> None:
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """Start a PostgreSQL server with the databases `standorte` (migrated, with reference data) and `registrar`.
+    """Provide a running PostgreSQL server with the databases `standorte` (migrated, reference data) and `registrar`.
 
     Each part under test connects as its own role, with the same privileges as in production. The data directory is made
-    once for all processes of pytest-xdist, which each copy it.
+    once for all processes of pytest-xdist, and each process copies it. The server is stopped after the last test.
     """
     made, data = made_once(tmp_path_factory, "postgres", _make_data), tmp_path_factory.mktemp("postgres") / "data"
     # With the owner, who is another user where root runs the tests.

@@ -12,9 +12,9 @@ _HARMLESS = re.compile(r"\bORDER BY\b|\bSKIP LOCKED\b|\bNOWAIT\b")
 
 
 def check_lock_order() -> None:
-    """Check from now on every statement of every engine: one that locks several rows without an order fails the test.
+    """Check every statement of every engine from now on.
 
-    The error is an `AssertionError`.
+    Raise `AssertionError` at a statement that locks several rows without an order.
     """
     sa.event.listen(sa.Engine, "after_cursor_execute", _check)
 

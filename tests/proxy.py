@@ -126,7 +126,10 @@ class Proxy:
 
 @contextmanager
 def proxy_to(server: int | str) -> Iterator[Proxy]:
-    """Run a proxy to a server, given by its port or its Unix socket, for the time of a `with` block."""
+    """Run a proxy to a server, given by its port or the path of its Unix socket.
+
+    Yield the proxy; it is ended after the `with` block.
+    """
     proxy = Proxy(server)
     try:
         yield proxy

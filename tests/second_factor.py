@@ -23,7 +23,7 @@ def app_codes(now: datetime, secret: str = APP_SECRET) -> list[str]:
 
 
 def enter_code_in_browser(page: Page, now: datetime) -> None:
-    """Wait for the page that opens; if it asks for a code of the authenticator app, enter one."""
+    """Wait until the next page has loaded; if it asks for a code of the authenticator app, enter one."""
     field, arrived = page.locator("input[autocomplete=one-time-code]"), page.locator("form[action='/abmelden']")
     field.or_(arrived).first.wait_for()
     for code in app_codes(now):

@@ -1,4 +1,4 @@
-"""Snapshots of the rows with which many tests begin: created by the programs once, then restored for each test."""
+"""Snapshots of the rows with which many tests begin: written by the product once, then restored for each test."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OF_TESTS = {"known_places": sql.SQL("(SELECT * FROM known_places WHERE asked_at
 
 @dataclass(frozen=True)
 class _Snapshot:
-    """The rows of a database, by table in the format of COPY, and the last values of its sequences."""
+    """The rows of a database, by table in the format of COPY, and its sequences as pairs of name and last value."""
 
     tables: dict[str, bytes]
     sequences: list[tuple[str, int]]
@@ -32,10 +32,10 @@ _kept: dict[str, tuple[Any, list[_Snapshot]]] = {}
 
 
 def written_once(name: str, urls: Sequence[str], write: Callable[[], Said]) -> Said:
-    """Call `write`, which fills the empty databases at `urls`, or restore the rows that it wrote before.
+    """Let `write` fill the empty databases at `urls`, or restore the rows that it wrote before.
 
-    They are restored from the second call with the same `name` on. Return what the first call of `write` returned. The
-    rows must not depend on anything that differs between the tests of one process.
+    The first call with a `name` calls `write`; later calls with this name restore its rows. Return what `write`
+    returned. The rows must not depend on anything that differs between the tests of one process.
     """
     if name not in _kept:
         said = write()

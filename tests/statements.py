@@ -1,4 +1,4 @@
-"""Records the SQL statements that a test makes the program run."""
+"""Records the SQL statements that are executed while a test runs a part of the program."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 ROOMS = ("models", "tasks", "workers", "web", "tests")
 COLUMNS = ("", "models", "tasks", "web/portal")
-"""The folders that the columns of the table of subjects stand for; none for the first one, which has words."""
+"""The folder in which the paths of each column of the table of subjects are; the first column has no paths."""
 
 
 def found(folder: Path, path: str) -> bool:
@@ -18,7 +18,10 @@ def found(folder: Path, path: str) -> bool:
 
 
 def test_every_file_in_the_table_of_subjects_is_there() -> None:
-    """Look a path up below the folder of its column, or below the folder of the path before it in its cell."""
+    """Look each path up below the folder of its column, or below the folder of the path before it in the same cell.
+
+    Every path must exist.
+    """
     table = PAGE.partition("## I want to change")[2]
     for row in re.findall(r"^\| (?!subject|---).*$", table, re.MULTILINE):
         for column, cell in zip(COLUMNS, row.strip("| ").split(" | "), strict=True):

@@ -1,4 +1,4 @@
-"""Tests that each page in docs/decisions has the usual parts and a number of its own, and links to existing pages."""
+"""Tests that each page in docs/decisions has all required sections and a unique number, and links to existing pages."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Tests that docs/law.md names existing tests for each legal duty.
 
-Duties that are not met must be listed for the carrier to sign.
+A duty that is not met must be in its list of what the carrier has to sign.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tests of the version, of the changelog that goes with it, and of `make release`."""
+"""Tests of the version number, of the changelog, and of `make release`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOTES = f"{FOR_OPERATORS}\n\nNothing.\n\n### What has changed\n\n- Much.\n"
 
 
 def releases(text: str) -> dict[str, str]:
-    """Return the text of each release in a changelog, by its heading, the newest first."""
+    """Return the text of each release in the changelog `text`, by its heading, the newest first."""
     return dict(re.findall(r"^## (.+)\n((?:(?!## ).*\n?)*)", text, re.MULTILINE))
 
 
@@ -52,7 +52,7 @@ def test_the_version_stands_in_one_place() -> None:
 
 
 class Repository:
-    """A git repository with what a release is made of; `release` runs `make release`'s program in it."""
+    """A git repository in the folder `root` with all that a release needs; `release` runs `make release`'s program."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -70,7 +70,10 @@ class Repository:
         ).stdout.strip()
 
     def write(self, version: str, heading: str, notes: str = NOTES) -> None:
-        """Write version and changelog, commit, and let the tests have passed."""
+        """Write the version and the changelog, commit them, and record that the tests of this commit have passed.
+
+        `heading` is the heading of the newest release in the changelog, `notes` is its text.
+        """
         (self.root / "models/version.py").write_text(f'VERSION = "{version}"\n')
         before = f"## 1.1.0 – 2026-01-01\n\n{NOTES}"
         (self.root / "CHANGELOG.md").write_text(f"# Changelog\n\n## {heading}\n\n{notes}\n{before}")
@@ -87,7 +90,7 @@ class Repository:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
-    """Create a repository in which everything is there for version 1.2.0."""
+    """Return a repository that is ready for the release 1.2.0."""
     return Repository(tmp_path)
 
 

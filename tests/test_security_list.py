@@ -15,14 +15,14 @@ TEXT = (ROOT / "docs/security.md").read_text()
 ROW = re.compile(r"^\| ((?:\d+\.\d+\.\d+(?:, )?)+) \| ([^|]+) \| (met|n/a|not met) \| ([^|]+) \|$", re.M)
 ROWS = [(numbers.split(", "), what, state, by) for numbers, what, state, by in ROW.findall(TEXT)]
 CHAPTERS = (27, 11, 19, 10, 9, 35, 18, 7, 7, 29, 14, 9, 13, 9, 13, 16, 7)
-"""How many requirements of the levels 1 and 2 each chapter of ASVS 5.0.0 has."""
+"""How many requirements of levels 1 and 2 each of the chapters 1 to 17 of ASVS 5.0.0 has."""
 DIGEST = "8751ab9539fda73863d003f3456022a1829dfa180672b5847ebf2314ffa97320"
-"""SHA-256 of their numbers, in their order, one a line."""
+"""SHA-256 of the numbers of all these requirements, in their order, one a line."""
 
 
 @cache
 def defined_tests() -> Counter[str]:
-    """Return how often each name of a test function is defined in the tests."""
+    """Return how often a test function of each name is defined in the tests."""
     texts = (file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
     return Counter(name for text in texts for name in re.findall(r"^def (test_\w+)", text, re.M))
 

@@ -15,10 +15,9 @@ LOOPBACK = "127.0.0.1"
 
 @contextmanager
 def tls_in_front_of(port: int, certificate: Path) -> Iterator[int]:
-    """Run a proxy that accepts TLS connections and forwards them to the server at `port`.
+    """Run a proxy that accepts TLS connections and forwards them to the server at `port`; yield the proxy's port.
 
-    It runs for the time of a `with` block; yield its port. `certificate` is a file with its certificate and private
-    key.
+    It runs for the time of a `with` block. `certificate` is a file with its certificate and private key.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)

@@ -15,7 +15,10 @@ NAMESPACE = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 
 
 def as_xlsx(rows: Sequence[Sequence[object]]) -> bytes:
-    """Return an XLSX workbook with these rows on its first sheet; None stands for a cell without a value."""
+    """Return an XLSX workbook with these rows on its first sheet.
+
+    Cells are texts, numbers or dates; None is a cell without a value.
+    """
     out = io.BytesIO()
     with Workbook(out, {"in_memory": True}) as book:
         sheet = book.add_worksheet()
@@ -32,7 +35,7 @@ def as_xlsx(rows: Sequence[Sequence[object]]) -> bytes:
 
 
 def read_xlsx(content: bytes) -> list[list[object]]:
-    """Return the rows of the first sheet of an XLSX workbook, each as its cells' values."""
+    """Return the rows of the first sheet of an XLSX workbook, each as a list of its cells' values."""
     sheet = CalamineWorkbook.from_filelike(io.BytesIO(content)).get_sheet_by_index(0)
     return [list(row) for row in sheet.iter_rows()]
 
@@ -40,7 +43,7 @@ def read_xlsx(content: bytes) -> list[list[object]]:
 def with_parts(book: bytes, changes: Mapping[str, bytes | None]) -> bytes:
     """Return a copy of the XLSX workbook `book`, with files of its ZIP archive replaced or added.
 
-    `changes` has their contents by name; None leaves a file out.
+    `changes` are the new contents by file name; None leaves a file out.
     """
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(book)) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
@@ -53,7 +56,8 @@ def with_parts(book: bytes, changes: Mapping[str, bytes | None]) -> bytes:
 def with_sheet(data: str, strings: str = "", dimension: str = "") -> bytes:
     """Return an XLSX workbook whose first sheet has the rows `data` and the declared range `dimension`.
 
-    `data` and the shared texts `strings` are XML.
+    `data` and the shared texts `strings` are XML elements; `dimension` is a range such as "A1:C5" (empty: none is
+    declared).
     """
     declared = f'<dimension ref="{dimension}"/>' if dimension else ""
     parts = {

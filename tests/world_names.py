@@ -1,4 +1,4 @@
-"""Names of people and firms in many scripts, each under its language or kind."""
+"""Names of people and companies in many scripts, each with the name of its language or kind."""
 
 from __future__ import annotations
 
@@ -31,4 +31,4 @@ WORLD_NAMES: dict[str, str] = {
     "heart and keycap": "Kim ❤️ 1️⃣",
     "mixed": "Büro 北京 مكتب GmbH 🦊",
 }
-"""Names that are accepted and printed as they are, in the spelling in which they are stored."""
+"""Names that the portal accepts and prints unchanged, in the Unicode form in which they are stored."""

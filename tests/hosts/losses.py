@@ -51,7 +51,7 @@ class Loss:
 
 
 class FrontLoss(Loss):
-    """The loss of a web front end: the balancer stops using it, and later uses it again, without an operator."""
+    """The loss of a web front end: without an operator, the balancer stops using it, and uses it again later."""
 
     def complete_return(self, plant: Plant) -> None:
         plant.balancer.forget()

@@ -76,7 +76,7 @@ class Record:
         return max((one.ended for one in self.tries if one.is_failed and one.ended > since), default=None)
 
     def first_accepted(self, since: float) -> Accepted | None:
-        """Return the order accepted first of those sent after `since` (seconds since 1970); None if there is none."""
+        """Return the first accepted order of those sent after `since` (seconds since 1970); None if there is none."""
         return next((one for one in self.accepted if one.began > since), None)
 
     def _note(self, line: dict[str, Any]) -> None:

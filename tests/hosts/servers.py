@@ -261,6 +261,6 @@ def broker_pair(hosts: tuple[Host, Host], third: Host, directory: Path) -> Broke
 
 
 def database_url(pair: DatabasePair, database: str, role: str) -> str:
-    """Return the URL of a database that names both servers, as operators write it; it leads to the writable one."""
+    """Return a database URL as operators write it: it names both servers, and connects to the writable one."""
     hosts = ",".join(f"{server.host.address}:{_POSTGRES}" for server in (pair.master, pair.standby))
     return f"postgresql+psycopg://{role}@{hosts}/{database}?target_session_attrs=read-write"

@@ -1,4 +1,7 @@
-"""Fixtures of the telephony tests: Kamailio, locations that are ordered, and sipp in the place of phone systems."""
+"""Fixtures of the telephony tests: Kamailio, locations that are ordered, and their phone systems.
+
+sipp or a real softphone plays the phone systems.
+"""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from workers.stack.unprivileged import SystemUser
 
 
 class EmbeddedRelay(EmbeddedServer):
-    """An rtpengine (relay of media) on the loopback interface; `host` is the address for the phones' media."""
+    """An rtpengine, which relays media, on the loopback interface; `host` is its address for the phones' media."""
 
     name = "rtpengine"
     stop_signal = signal.SIGTERM

@@ -1,11 +1,14 @@
-"""Kamailio with its timeouts cut to a few seconds, for tests of what happens when they end."""
+"""Kamailio with its timeouts shortened to a few seconds, for tests of what happens when they end."""
 
 from __future__ import annotations
 
 from workers.stack.kamailio import CONFIGURATION, EmbeddedKamailio
 
 LIMIT = 8
-"""The wrong secrets of one address after which it has to wait, until `PAUSE` seconds have passed since the first."""
+"""After so many wrong passwords from one address, registrations from it are refused for a while.
+
+The while ends `PAUSE` seconds after the first wrong password.
+"""
 PAUSE = 3
 _SHORTER = {
     "name=calls;interval=60": "name=calls;interval=1",
@@ -19,7 +22,7 @@ _SHORTER = {
 
 
 class HastyKamailio(EmbeddedKamailio):
-    """Kamailio with timeouts of seconds instead of a minute, and TCP connections that live for two seconds."""
+    """Kamailio with timeouts of a few seconds instead of a minute. A silent TCP connection lives for two seconds."""
 
     def prepare(self) -> None:
         """Create Kamailio's directory, with a copy of the configuration that has shorter timeouts.

@@ -1,4 +1,4 @@
-"""Runs sipp (Debian's sip-tester): each run plays one scenario."""
+"""Runs sipp (Debian's sip-tester); each run plays one scenario of SIP messages."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from xml.sax.saxutils import quoteattr
 from workers.stack.ports import LOOPBACK, free_sip_port
 
 PATIENCE = 20
-"""The seconds within which a scenario has to end."""
+"""Seconds within which a scenario has to end."""
 _count = count(1)
 
 
 @dataclass
 class Played:
-    """One run of sipp: its process, the log of its messages, its call's Call-ID, and its address and port (`where`)."""
+    """One run of sipp: its process, the log of its messages, the Call-ID, and its IP address and port (`where`)."""
 
     process: subprocess.Popen[bytes]
     log: Path
@@ -29,7 +29,7 @@ class Played:
 
     @property
     def messages(self) -> str:
-        """Return the log of all messages sent and received so far; the empty string if there are none yet."""
+        """Return the log of all messages sent and received so far; "" if there are none yet."""
         return self.log.read_text() if self.log.exists() else ""
 
     def heard(self, kind: str) -> str:
@@ -44,11 +44,14 @@ class Played:
         return self
 
     def is_up(self) -> bool:
-        """Return whether the log has both the answer to the call (200) and the ACK of it."""
+        """Return whether the call is answered: the log has both a 200 and the ACK of it."""
         return "SIP/2.0 200 " in self.messages and "\nACK sip:" in self.messages
 
     def hang_up(self) -> None:
-        """End the call in which sipp stays: send it an INFO, on which its scenario hangs up, and wait until it ends."""
+        """End the call in which sipp stays, and wait until sipp ends.
+
+        An INFO is sent to sipp, at which its scenario hangs up.
+        """
         told = (
             f"INFO sip:phone@{self.where[0]} SIP/2.0\nVia: SIP/2.0/UDP {LOOPBACK}:9;branch=z9hG4bKhangup\n"
             f"From: <sip:test@{LOOPBACK}>;tag=test\nTo: <sip:phone@{LOOPBACK}>\nCall-ID: {self.call_id}\n"
@@ -66,9 +69,10 @@ class Played:
 
 @dataclass
 class Line:
-    """How to run sipp against a Kamailio.
+    """The settings for running sipp against one Kamailio, and the runs that were started (`running`).
 
-    `directory` takes its files, `server` is Kamailio's port for phones, `domain` its SIP domain; `tcp`: over TCP.
+    `directory` takes sipp's files, `server` is Kamailio's port for phones, `domain` its SIP domain. With `tcp`, sipp
+    uses TCP instead of UDP.
     """
 
     directory: Path
@@ -76,7 +80,7 @@ class Line:
     domain: str
     tcp: bool = False
     interconnect: int = 0
-    """The port at which the server takes calls of the telephone network."""
+    """Kamailio's port for calls from the telephone network."""
     running: list[Played] = field(default_factory=list)
 
     def play(
@@ -121,7 +125,7 @@ class Line:
         return played
 
     def end(self) -> None:
-        """Kill all runs of sipp that were started here and have not ended."""
+        """Kill all runs of sipp that were started with `play` and have not ended."""
         for played in self.running:
             played.end()
 

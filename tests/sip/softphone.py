@@ -18,10 +18,10 @@ from tests.sip.sipp import PATIENCE
 from workers.stack.processes import wait_for
 
 RATE = 8000
-"""The samples of a recording in a second."""
+"""Samples per second of a recording."""
 _QUIET = 500
 _HEADER = 44
-"""The bytes of a WAV file before its samples. The length in it is written when the recording ends."""
+"""Bytes of a WAV file before its samples. They are skipped: the length in them is written only at the end."""
 
 
 class Softphone(ABC):
@@ -31,9 +31,9 @@ class Softphone(ABC):
     """
 
     over: ClassVar[str]
-    """What it prints when a call has ended."""
+    """What the softphone prints when a call has ended."""
     records_after_hold = True
-    """Whether a recording goes on when a held call is taken back; that of baresip 1.0 does not."""
+    """Whether a recording continues after a held call is resumed. That of baresip 1.0 does not."""
 
     def __init__(self, process: subprocess.Popen[bytes], folder: Path, tone: int) -> None:
         self._process = process
@@ -44,11 +44,11 @@ class Softphone(ABC):
     @property
     @abstractmethod
     def log(self) -> str:
-        """Return what the softphone has printed so far, all SIP messages among it."""
+        """Return what the softphone has printed so far, including all SIP messages."""
 
     @abstractmethod
     def do(self, command: str) -> None:
-        """Send the softphone a command in its own language."""
+        """Send the softphone a command in its own command language."""
 
     @abstractmethod
     def dial(self, number: str) -> None:
@@ -68,7 +68,7 @@ class Softphone(ABC):
 
     @abstractmethod
     def recordings(self) -> Sequence[Path]:
-        """Return the WAV files of the sound that the other party of each call has sent, the oldest first."""
+        """Return the WAV files of the sound that the other party has sent, the oldest first."""
 
     def wait(self, words: str, *, times: int = 1) -> None:
         """Wait until the softphone's output has the text `words` at least `times` times.
@@ -78,7 +78,7 @@ class Softphone(ABC):
         assert wait_for(lambda: self.log.count(words) >= times, patience=PATIENCE), self.log
 
     def last_invite(self) -> str:
-        """Return the softphone's output from the last INVITE on, sent or received, beginning with its Request-URI."""
+        """Return the log from the last INVITE on, sent or received, beginning with its Request-URI."""
         return self.log.rpartition("\nINVITE ")[2]
 
     def forget(self) -> None:
@@ -121,8 +121,8 @@ def hear_each_other(one: Softphone, other: Softphone) -> None:
 def talk(caller: Softphone, called: Softphone, number: str) -> None:
     """Let `caller` call `number`, at which `called` answers, and assert that they hear each other.
 
-    Then each puts the call on hold and resumes it, after which they must hear each other again; last, the caller hangs
-    up. A softphone whose recording stops at a hold is not checked after that.
+    Then each puts the call on hold and resumes it, after which they must hear each other again. Finally the caller
+    hangs up, and both must report the end. A softphone whose recording stops at a hold is not checked after that.
     """
     ended = [(phone, phone.log.count(phone.over)) for phone in (caller, called)]
     caller.dial(number)
@@ -141,9 +141,9 @@ def talk(caller: Softphone, called: Softphone, number: str) -> None:
 
 
 def _was_told(phone: Softphone, direction: str) -> bool:
-    """Return whether the phone's last INVITE was acknowledged and has this direction of media.
+    """Return whether the phone's last INVITE has been acknowledged and contains the SDP line `direction`.
 
-    `direction` is an SDP line, such as "a=sendonly", with which the other party puts the call on hold.
+    Such a line is "a=sendonly", with which the other party puts the call on hold.
     """
     told = phone.last_invite()
     return direction in told and "\nACK " in told

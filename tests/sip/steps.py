@@ -1,4 +1,4 @@
-"""Builds the steps of sipp's scenarios (XML): SIP messages to send, and those to expect."""
+"""Builds the steps of sipp's scenarios as XML elements: SIP messages to send, and SIP messages to expect."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
 Max-Forwards: 70
 Call-ID: [call_id]
 Content-Length: 0"""
-"""The headers at the end of a request without a body."""
+"""The last headers of a request without a body."""
 SDP = """
 Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
 Max-Forwards: 70
@@ -27,7 +27,7 @@ c=IN IP4 [local_ip]
 t=0 0
 m=audio 40000 RTP/AVP 8
 """
-"""The headers and the body at the end of an INVITE."""
+"""The last headers and the body of an INVITE."""
 _BACK = """
 [last_Via:]
 [last_From:]
@@ -38,7 +38,7 @@ _BACK = """
 Contact: <sip:phone@[local_ip]:[local_port]>
 Content-Length: 0"""
 LATE = '<recv response="180" optional="true"/>'
-"""Ringing that may arrive after the answer, because several processes of the server relay messages."""
+"""The step that expects a ringing (180), if it comes: Kamailio's processes may relay it after the answer."""
 
 
 def send(text: str) -> str:
@@ -68,7 +68,7 @@ ANSWERING = [
     '<recv request="BYE"/>',
     reply("200 OK"),
 ]
-"""The steps to ring, take a call, and wait for its end."""
+"""The steps of a phone that rings, answers the call, and waits until the caller hangs up."""
 RINGING = [
     # The later reply to the INVITE needs the headers of the INVITE, not those of the CANCEL.
     '<recv request="INVITE"><action>'
@@ -84,13 +84,13 @@ RINGING = [
     ),
     '<recv request="ACK"/>',
 ]
-"""The steps to ring until the caller gives up."""
+"""The steps of a phone that rings until the caller cancels."""
 
 
 def refusing(status: str, branches: int = 1) -> list[str]:
     """Return the steps that refuse a call with this status, such as "486 Busy Here".
 
-    The call must arrive in this number of branches, that is, once for each contact.
+    The call must arrive in so many branches: Kamailio makes one for each registered contact.
     """
     steps: list[str] = []
     for branch in range(branches):
@@ -110,14 +110,14 @@ HANGING_UP = [
     send(f"BYE [next_url] SIP/2.0\n[routes]\nFrom[$called];tag=[pid]-[call_number]\nTo[$caller]\nCSeq: 1 BYE{HEADERS}"),
     '<recv response="200"/>',
 ]
-"""The steps to ring, take a call, and hang up."""
+"""The steps of a phone that rings, answers the call, and hangs up."""
 
 
 def registering(who: str, contact: str, credentials: str, *, gets: int = 200, expires: int = 600) -> list[str]:
-    """Return the steps that register `who` (user@domain): a REGISTER, its challenge, and one with credentials.
+    """Return the steps that register `who` (user@domain): a REGISTER, the challenge, and a REGISTER with credentials.
 
-    `credentials` are a header line, `contact` is the value of Contact, `expires` the requested seconds, `gets` the
-    expected status of the second REGISTER.
+    `contact` is the value of the Contact header, `credentials` a header line, `expires` the requested seconds, `gets`
+    the expected status of the second REGISTER.
     """
     request = (
         f"REGISTER sip:{who.partition('@')[2]} SIP/2.0\nFrom: <sip:{who}>;tag=[call_number]\nTo: <sip:{who}>\n"
@@ -132,15 +132,15 @@ def registering(who: str, contact: str, credentials: str, *, gets: int = 200, ex
 
 
 def behind_nat(step: str, announced: str, media: int) -> str:
-    """Return the step with the address `announced` and the port `media` for media in its SDP."""
+    """Return the step with other media in its SDP: with the address `announced` and the port `media`."""
     return step.replace("c=IN IP4 [local_ip]", f"c=IN IP4 {announced}").replace("m=audio 40000", f"m=audio {media}")
 
 
 def invite_head(line: Line, number: str, sender: str, extra: str) -> str:
-    """Return the request line and the first headers of an INVITE to `number`, a number or a URI.
+    """Return the request line and the first headers of an INVITE to `number`, which may be a number or a URI.
 
-    It has two placeholders `{}`: for the CSeq number, and for a further header line. `sender` is the user or URI of the
-    From header, also with a name before it; `extra` is a header line (empty: none).
+    The text has two placeholders `{}`: for the CSeq number, and for a further header line. `sender` is the user or URI
+    of the From header, perhaps with a display name before it; `extra` is a header line (empty: none).
     """
     uri = number if ":" in number else f"sip:{number}@{line.domain}"
     # '"Kim" +4930901820' has a name to show.
@@ -155,9 +155,9 @@ def invite_head(line: Line, number: str, sender: str, extra: str) -> str:
 
 
 def ack(head: str, sequence: int, *, back: int) -> str:
-    """Return the ACK to a refused INVITE with this `head` and CSeq number.
+    """Return the ACK to the reply that refused the INVITE with this `head` and CSeq number.
 
-    `back` is how many steps before in the scenario that INVITE was sent.
+    The INVITE was sent `back` steps before in the scenario.
     """
     # It has the branch of that INVITE.
     text = head.replace("INVITE", "ACK").format(sequence, "").replace(">\nCSeq", ">[peer_tag_param]\nCSeq")
@@ -165,7 +165,7 @@ def ack(head: str, sequence: int, *, back: int) -> str:
 
 
 def request_within(head: str, sequence: int, method: str, extra: str = "") -> str:
-    """Return a request with this method and CSeq number within the call that the INVITE with this `head` has begun.
+    """Return a request within the call that the INVITE with this `head` has begun, with this method and CSeq number.
 
     `extra` are further header lines, each with a line break before it.
     """
@@ -176,10 +176,10 @@ def request_within(head: str, sequence: int, method: str, extra: str = "") -> st
 def after_invite(
     head: str, sequence: int, gets: int, *, meanwhile: Sequence[str] = (), last: int | None = None
 ) -> list[str]:
-    """Return the steps that follow an INVITE: expect the status `gets`, acknowledge it, and end the call if answered.
+    """Return the steps after an INVITE: expect the status `gets`, acknowledge it, and end the call if it was answered.
 
-    `head` and `sequence` are the INVITE's head and CSeq number, `last` is the CSeq number of the BYE (None: the next
-    one). `meanwhile` are steps during the call.
+    `head` and `sequence` are the INVITE's head (see `invite_head`) and CSeq number. `meanwhile` are steps during the
+    call. `last` is the CSeq number of the BYE (None: the next one).
     """
     steps = [f'<recv response="{code}" optional="true"/>' for code in (100, 180, 183)]
     if gets != 200:

@@ -1,4 +1,4 @@
-"""Tests that a trunk can only call the destinations that its limit allows, and 110 and 112 always."""
+"""Tests that a trunk can call only the destinations that its limit allows, but always 110 and 112."""
 
 from __future__ import annotations
 

@@ -26,7 +26,10 @@ PLAYED = [
     for kind, text in NAUGHTY.items()
     if text.isprintable() and len(text) < 201 and not re.search(r"[\[\]{}]", text)
 ]
-"""The strings that a quoted name can be (RFC 3261: no control characters), without what sipp would replace."""
+"""The kinds of strings that sipp can send as a quoted display name.
+
+RFC 3261 allows no control characters in it, and sipp would replace what is in brackets.
+"""
 SOME = ["quotes", "backslashes", "html", "percent format", "mail address", "shell", "combining", "sharp s"]
 
 

@@ -1,7 +1,4 @@
-"""Tests that calls to numbers of other carriers go to the telephone network.
-
-A call that comes from the network never goes back there.
-"""
+"""Tests that calls to numbers of other carriers go to the telephone network, and calls from there never back to it."""
 
 from __future__ import annotations
 
@@ -20,13 +17,13 @@ MOBILE = "+4915112345678"
 
 @pytest.fixture
 def network(sites: Sites, network_port: int) -> Played:
-    """Start a run of sipp that answers the next call in the telephone network, and return it."""
+    """Start a run of sipp that answers the next call in the telephone network; return the running sipp."""
     return answer(sites.line, network_port, NETWORK)
 
 
 @pytest.fixture
 def free_block(sites: Sites) -> NumberBlock:
-    """Return a block of ten of the carrier's numbers that belongs to no account."""
+    """Return one of the carrier's number blocks of ten that belongs to no account."""
     with sites.runtime.database.transaction() as session:
         free = sa.select(NumberBlock).where(NumberBlock.account_id.is_(None)).order_by(NumberBlock.id.desc())
         return session.scalars(free.limit(1)).one()

@@ -1,4 +1,4 @@
-"""Tests that calls to 110 and 112 go through in every spelling, also from a trunk that cannot call otherwise."""
+"""Tests that calls to 110 and 112 succeed in every spelling, also from a trunk that may make no other calls."""
 
 from __future__ import annotations
 
@@ -56,7 +56,10 @@ SPELLINGS = {
 
 @pytest.mark.parametrize("number", SPELLINGS)
 def test_an_emergency_call_goes_where_the_address_says_whatever_else(sites: Sites, psap_port: int, number: str) -> None:
-    """Call with the only channel in use, with the trunk suspended, and with a foreign number in From: all succeed."""
+    """Call with the trunk suspended, its only channel in use, and a foreign number in From: all spellings succeed.
+
+    Each call goes to the emergency service area of the location's address. With a wrong password it is refused.
+    """
     berlin, hamburg = sites.order(channels=1), sites.order()
     for phone in (berlin, hamburg):
         phone.register()

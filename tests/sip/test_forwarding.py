@@ -99,7 +99,7 @@ def test_when_nobody_answers(sites: Sites, berlin: Phone, hamburg: Phone) -> Non
 
 
 def test_a_contact_that_is_gone_does_not_hide_what_the_other_says(sites: Sites, berlin: Phone, hamburg: Phone) -> None:
-    """Register two contacts of a trunk, with nothing listening at one of them: the reply of the other decides."""
+    """Register two contacts of a trunk, of which only one answers: its reply decides about the forwarding."""
     replace(berlin, port=free_sip_port()).register()
     berlin.refuse("486 Busy Here")
     call_in(sites.line, berlin.numbers[0], gets=486)
@@ -136,7 +136,10 @@ def test_at_certain_hours_only(sites: Sites, berlin: Phone, hamburg: Phone, now:
 
 
 def around(minute: int) -> tuple[Hours, Hours]:
-    """Return two weekly schedules: the ten minutes around `minute` of the week, and all the rest of the week."""
+    """Return two weekly schedules: the ten minutes around `minute`, and all the rest of the week.
+
+    `minute` is counted from the beginning of the week.
+    """
     start, end = (minute - 5) % WEEK, (minute + 5) % WEEK
     between, beside = ((min(start, end), max(start, end)),), ((0, min(start, end)), (max(start, end), WEEK))
     return (between, beside) if start < end else (beside, between)
@@ -172,7 +175,10 @@ def test_a_circle_ends_in_a_clear_reply(sites: Sites, berlin: Phone, hamburg: Ph
 def test_a_sip_user_that_contains_another_is_no_circle(
     sites: Sites, berlin: Phone, hamburg: Phone, registrar_url: str
 ) -> None:
-    """As 1010 and 101, two SIP users of a Kamailio whose trunks were taken over."""
+    """Forward calls from a trunk to one whose SIP user is the beginning of its own, such as 1010 and 101.
+
+    Kamailio must not take this for a forwarding in a circle. Imported trunks may have such SIP users.
+    """
     sites.forward(berlin, Condition.ALWAYS, hamburg.numbers[0])
     part = replace(hamburg, user=berlin.user[:-1])
     with psycopg.connect(plain_url(registrar_url)) as connection:

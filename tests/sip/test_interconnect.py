@@ -1,6 +1,6 @@
-"""Tests that calls of the telephone network come in at one port only, and from the network's addresses only.
+"""Tests that calls of the telephone network are accepted at one port only, and from the network's addresses only.
 
-A called phone learns nothing of the network except the caller's number.
+Other tests check that a called phone learns nothing of the network except the caller's number.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ _numbers = count(1)
 
 
 def invite(number: str, domain: str, at: str, via: str, sender: str, extra: str = "") -> bytes:
-    """Return the bytes of an INVITE whose headers claim another origin than the one it has.
+    """Return the bytes of an INVITE with forged headers, which name another origin than its real one.
 
-    `at` is the address in the Via and Contact headers, `via` the transport in Via, such as UDP; `sender` is the value
+    `at` is the address in the Via and Contact headers, `via` the transport in Via, such as UDP. `sender` is the value
     of the From header, `extra` are further header lines.
     """
     place = next(_numbers)

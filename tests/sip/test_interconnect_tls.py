@@ -1,4 +1,4 @@
-"""Tests of calls of the telephone network over TLS: both sides must show a certificate."""
+"""Tests of calls to and from the telephone network over TLS: both sides must show a certificate."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def encrypted(
     out_port: int,
     tmp_path: Path,
 ) -> Iterator[Line]:
-    """Provide a runner of sipp against a Kamailio whose port for the telephone network takes only TLS."""
+    """Provide a `Line`, which runs sipp, for a Kamailio whose port for the telephone network accepts only TLS."""
     with run_kamailio(postgres, tmp_path / "tls", psap_port, out_port, interconnect_tls=folder) as server:
         line = Line(tmp_path, server.port, server.domain, interconnect=server.interconnect_port)
         yield line
@@ -129,7 +129,7 @@ def test_calls_to_the_telephone_network_go_to_its_certificate_alone(
 
 
 class ContainedKamailio(EmbeddedKamailio):
-    """A Kamailio that is started as in its container, with the empty `SIP_INTERCONNECT_TLS` of docker-compose.yml."""
+    """A Kamailio that is started as in its container, with `SIP_INTERCONNECT_TLS` empty as in docker-compose.yml."""
 
     def command(self) -> list[str]:
         """Return the command line of the Dockerfile, with the test's folders in place of the container's."""

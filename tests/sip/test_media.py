@@ -1,4 +1,4 @@
-"""Tests of whether the parties of a call hear each other: without a media relay, with one, and after it has ended."""
+"""Tests whether the parties of a call hear each other: without a media relay, with one, and after it has ended."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.sip.sipp import Line
 from tests.sip.softphone import talk
 
 _UNREACHABLE = "127.0.0.250"
-"""An address at which nobody takes media, as those inside another network are."""
+"""An address at which nobody receives media, such as a phone's address inside another network."""
 
 
 def test_without_a_relay_a_phone_that_announces_an_unreachable_address_hears_nothing(
@@ -80,5 +80,5 @@ def test_a_relay_that_is_gone_stops_no_call(
 
 
 def _sent(phone: Baresip) -> bool:
-    """Return whether the softphone's log shows a call of three seconds, which is enough for media to arrive."""
+    """Return whether the softphone's log shows a call of three seconds, in which media would have arrived."""
     return "[0:00:03]" in phone.log

@@ -1,4 +1,4 @@
-"""Tests of what the portal shows of a trunk whose phone system has registered, was refused, or has made calls."""
+"""Tests of what the portal shows about a trunk whose phone system has registered, was refused, or has made calls."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from workers.stack.postgres import EmbeddedPostgres
 
 MOBILE = "+4915112345678"
 FREE = "+493020000199"
-"""A free number of the pool's last block."""
+"""A number of the pool's last block, which belongs to no account."""
 
 
 @dataclass
 class Portal:
-    """The web application with the company's manager signed in; `network` reads Kamailio's registrations and calls."""
+    """The portal with the company's manager signed in (`front`). `network` reads Kamailio's registrations and calls."""
 
     front: Front
     network: TelephoneNetwork
@@ -48,7 +48,7 @@ class Portal:
         return self.network.lines([address])[address]
 
     def page(self, phone: Phone) -> str:
-        """Return the HTML of the page with the registrations and calls of the phone's trunk."""
+        """Return the HTML of the portal's page with the registrations and calls of the phone's trunk."""
         with self.front.database.transaction() as session:
             trunk = session.scalars(sa.select(SipTrunk).where(SipTrunk.sip_user == phone.user)).one()
             number = session.get_one(Account, trunk.account_id).customer_number
@@ -59,8 +59,8 @@ class Portal:
     def calls(self, phone: Phone, count: int = 1) -> list[list[str]]:
         """Return the calls that the page of the phone's trunk shows, the newest first.
 
-        Each is direction, own number, other number and result. Waits until at least `count` calls are shown, because
-        Kamailio refuses a call before it saves the record of it.
+        Each call is a list of four texts: direction, own number, other number and result. Waits until at least `count`
+        calls are shown, because Kamailio refuses a call before it saves the record of it.
         """
         wait_until(lambda: len(rows(self.page(phone))) >= count, what="the result of the call")
         return rows(self.page(phone))
@@ -68,7 +68,7 @@ class Portal:
 
 @pytest.fixture
 def portal(sites: Sites, postgres: EmbeddedPostgres, registrar_url: str) -> Iterator[Portal]:
-    """Provide the web application with the company's manager signed in."""
+    """Provide the web application with the company's manager signed in, as a `Portal`."""
     settings = WebSettings(
         database_url=postgres.url("standorte", DatabaseRole.FRONT),
         redis_url="redis://127.0.0.1:1/0",
@@ -87,25 +87,25 @@ def portal(sites: Sites, postgres: EmbeddedPostgres, registrar_url: str) -> Iter
 
 @pytest.fixture
 def network(registrar_url: str) -> Iterator[psycopg.Connection]:
-    """Yield a connection to Kamailio's database."""
+    """Provide a connection to Kamailio's database, in autocommit mode."""
     with psycopg.connect(plain_url(registrar_url), autocommit=True) as connection:
         yield connection
 
 
 def shown(number: str) -> str:
-    """Return a Berlin number, given in E.164, in the form of the portal's pages."""
+    """Return a Berlin number, given in E.164, in the form in which the portal's pages show it."""
     return f"030 {number.removeprefix('+4930')}"
 
 
 def hidden(number: str) -> str:
-    """Return a Berlin number as another trunk's page shows it: its last three digits are "xxx"."""
+    """Return a Berlin number, given in E.164, as another trunk's page shows it: with "xxx" as its last three digits."""
     return shown(number)[:-3] + "xxx"
 
 
 def since(portal: Portal, phone: Phone) -> datetime:
-    """Return when the only registration at the phone's trunk began.
+    """Return when the only registration of the phone's trunk began.
 
-    Fails unless it has the phone's address and ends in 10 minutes.
+    Fails unless it has the phone's address and ends in about 10 minutes.
     """
     [found] = portal.line(phone).registrations
     assert found.address == f"127.0.0.1:{phone.port}"

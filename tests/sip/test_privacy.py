@@ -1,4 +1,4 @@
-"""Tests that a called phone learns nothing of a caller who hides the number."""
+"""Tests that a called phone learns nothing of the identity of a caller who hides the number."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_a_body_that_describes_no_media_is_not_sent_on_for_a_caller_who_hides(si
 
 
 def _hear(phone: Phone, kind: str, body: str, *, caller: str = "anonymous@anonymous.invalid") -> str:
-    """Call the phone from the telephone network with `body` in the INVITE; return the INVITE that arrives at the phone.
+    """Call the phone from the telephone network with `body` in the INVITE; return the INVITE that the phone receives.
 
     `kind` is the Content-Type of `body`; `caller` is the address in the From header.
     """

@@ -18,7 +18,10 @@ from workers.stack.processes import wait_for
 
 
 class Inside:
-    """A stand-in for a server inside the carrier's network that notices each TCP connection and UDP datagram."""
+    """A stand-in for a server inside the carrier's network: it notices each TCP connection and UDP datagram.
+
+    It listens at `port` of the loopback address.
+    """
 
     def __init__(self) -> None:
         self.port = free_sip_port()
@@ -47,7 +50,7 @@ class Inside:
 
 @pytest.fixture
 def inside() -> Iterator[Inside]:
-    """Yield a stand-in for a server inside the carrier's network; fail if anything reaches it."""
+    """Provide a stand-in for a server inside the carrier's network; fail after the test if anything has reached it."""
     server = Inside()
     yield server
     reached = server.was_reached()
@@ -104,7 +107,10 @@ def test_a_contact_does_not_say_where_its_registration_came_from(
 
 
 def test_a_registration_over_tcp_is_called_on_its_connection(sites: Sites, berlin: Phone, inside: Inside) -> None:
-    """Register two phones over TCP and one over UDP: all ring on one call, and one of them takes it."""
+    """Register two phones over TCP and one over UDP at one trunk, and call it.
+
+    All three must ring, and one of the phones on TCP answers.
+    """
     call_id = "over-tcp@test"
     others = [replace(berlin, port=free_sip_port()) for _ in range(2)]
     ringing = [berlin.ring(), others[0].attend(call_id, takes=False)]
@@ -222,7 +228,7 @@ def test_a_reply_goes_to_where_the_request_came_from(
 
 
 class Wire:
-    """A UDP socket to Kamailio of somebody who has no trunk."""
+    """A UDP socket to Kamailio for somebody who has no trunk."""
 
     def __init__(self, server: EmbeddedKamailio) -> None:
         self._socket = socket.socket(type=socket.SOCK_DGRAM)
@@ -236,9 +242,9 @@ class Wire:
         self._socket.close()
 
     def send(self, start: str, method: str) -> None:
-        """Send a SIP request with the request line `start` and a Via header of this socket.
+        """Send a SIP request with the request line `start` and a Via header with this socket's address.
 
-        `method` stands in its CSeq.
+        `method` is the method in its CSeq header.
         """
         port = self._socket.getsockname()[1]
         self.say(f"{start}\r\nVia: SIP/2.0/UDP 127.0.0.1:{port};branch=z9hG4bK{method}", method)
@@ -246,7 +252,7 @@ class Wire:
     def say(self, start: str, method: str, *, hops: int = 70) -> None:
         """Send a SIP message that begins with the lines `start`.
 
-        `method` stands in its CSeq, `hops` in its Max-Forwards.
+        `method` is the method in its CSeq header, `hops` the value of its Max-Forwards header.
         """
         lines = [
             start,

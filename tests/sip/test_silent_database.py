@@ -1,4 +1,4 @@
-"""Tests of Kamailio while its database is silent: emergency calls go through, other requests are told to come later."""
+"""Tests of Kamailio while its database is silent: emergency calls succeed, other requests must be repeated later."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from workers.stack.ports import LOOPBACK
 from workers.stack.postgres import EmbeddedPostgres
 
 _PROCESSES = 8
-"""The processes of Kamailio that take messages over UDP."""
+"""How many processes of Kamailio receive messages over UDP."""
 
 
 @pytest.fixture
 def between(postgres: EmbeddedPostgres) -> Iterator[Proxy]:
-    """Run the proxy between Kamailio and its database, which can make the database silent."""
+    """Provide a running proxy to the database server, which can make the server silent for Kamailio."""
     with proxy_to(f"{postgres.socket_dir}/.s.PGSQL.5432") as proxy:
         yield proxy
 
@@ -43,7 +43,7 @@ def berlin(
     network_port: int,
     tmp_path: Path,
 ) -> Iterator[Phone]:
-    """Return a registered phone system at a Kamailio whose database is behind the proxy `between`."""
+    """Provide a registered phone system at a Kamailio whose database is behind the proxy `between`."""
     url = f"postgresql+psycopg://{DatabaseRole.KAMAILIO}@{LOOPBACK}:{between.port}/registrar"
     with run_kamailio(postgres, tmp_path / "sip", psap_port, network_port, registrar_url=url) as server:
         sites.line.server = server.port

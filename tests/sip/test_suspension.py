@@ -25,7 +25,7 @@ from workers.gateways.registrar import plain_url
 
 @contextmanager
 def at_the_portal(sites: Sites, phone: Phone) -> Iterator[tuple[Session, Account, SipTrunk]]:
-    """Yield a session, and the account and trunk of a phone system, to be changed in the `with` block.
+    """Yield a session, and the account and the trunk of a phone system, so that the `with` block can change them.
 
     At the end of the block the changes are saved, and what became due is written to the registrar.
     """
@@ -36,7 +36,7 @@ def at_the_portal(sites: Sites, phone: Phone) -> Iterator[tuple[Session, Account
 
 
 def suspended(sites: Sites, phone: Phone) -> None:
-    """Suspend the phone's trunk as the portal does, also at the registrar."""
+    """Suspend the phone's trunk as the portal does, and write this to the registrar."""
     with at_the_portal(sites, phone) as (session, account, trunk):
         assert suspend(session, sites.manager, account, trunk.id, sites.runtime.clock())
 

@@ -1,6 +1,6 @@
-"""Tests of what Kamailio does when its timeouts end, which are shortened for this.
+"""Tests of what Kamailio does when its timeouts end, with short timeouts.
 
-Among them are a call whose phones have died, and a silent connection.
+For example after the phones of a call have died, or on a silent TCP connection.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from workers.stack.postgres import EmbeddedPostgres
 
 @pytest.fixture
 def hasty(kamailio: EmbeddedKamailio, postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[Line]:
-    """Provide a runner of sipp against a second Kamailio, which has short timeouts."""
+    """Provide a `Line`, which runs sipp, for a second Kamailio that has short timeouts."""
     server = HastyKamailio(
         tmp_path / "hasty",
         registrar_url=postgres.url("registrar", DatabaseRole.KAMAILIO),

@@ -1,4 +1,4 @@
-"""Certificates, and tunnels that carry sipp's TCP connections over TLS, because Debian's sipp has no TLS."""
+"""Certificates for TLS, and tunnels that carry sipp's TCP connections over TLS, because Debian's sipp has no TLS."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ def client_context(folder: Path | None, trusted: Path) -> ssl.SSLContext:
 
 
 def server_context(folder: Path) -> ssl.SSLContext:
-    """Return a server's TLS context with the certificate in `folder`; clients need one of the same authority."""
+    """Return a server's TLS context with the certificate in `folder`.
+
+    Clients need a certificate of the same authority.
+    """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=folder / "ca.pem")
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
@@ -50,17 +53,14 @@ def server_context(folder: Path) -> ssl.SSLContext:
 
 
 def connect(port: int, context: ssl.SSLContext, source: str = NETWORK) -> ssl.SSLSocket:
-    """Connect over TLS from the IP address `source` to Kamailio's port for calls from the telephone network."""
+    """Connect over TLS from the IP address `source` to Kamailio's `port` for calls from the telephone network."""
     plain = socket.create_connection((LOOPBACK, port), timeout=20, source_address=(source, 0))
     return context.wrap_socket(plain)
 
 
 @contextmanager
 def tunnel_in(port: int, context: ssl.SSLContext) -> Iterator[int]:
-    """Yield a TCP port whose first connection is carried over TLS to Kamailio.
-
-    `port` is Kamailio's port for calls from the telephone network.
-    """
+    """Yield a TCP port whose first connection is carried over TLS to Kamailio's `port` for the telephone network."""
     with socket.create_server((LOOPBACK, 0)) as taking, ExitStack() as ends:
 
         def serve() -> None:
@@ -73,7 +73,10 @@ def tunnel_in(port: int, context: ssl.SSLContext) -> Iterator[int]:
 
 @contextmanager
 def tunnel_out(host: str, port: int, context: ssl.SSLContext, to: int) -> Iterator[None]:
-    """Accept one TLS connection at host and port, and carry it over TCP to the port `to` of the same host."""
+    """During the `with` block, accept one TLS connection at host and port, and carry it over TCP to `to`.
+
+    `to` is another port of the same host.
+    """
     with socket.create_server((host, port)) as taking, ExitStack() as ends:
 
         def serve() -> None:

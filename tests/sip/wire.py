@@ -15,7 +15,7 @@ _numbers = count(1)
 
 
 class Wire:
-    """A UDP socket, bound to `host`, that sends Kamailio SIP messages with the credentials of the phone's trunk."""
+    """A UDP socket at the address `host` that sends Kamailio SIP messages with the credentials of the phone's trunk."""
 
     def __init__(self, phone: Phone, host: str = LOOPBACK) -> None:
         self._phone = phone
@@ -33,7 +33,7 @@ class Wire:
         self._socket.close()
 
     def ask(self, message: str) -> str:
-        """Send a message; return the final reply to it (a status of 200 or more)."""
+        """Send a message; return the final reply to it, the one with a status of 200 or more."""
         [sequence] = re.findall("^CSeq: .+$", message, re.M)
         self._socket.send(message.encode())
         while True:
@@ -43,9 +43,9 @@ class Wire:
                 return reply
 
     def replies(self, message: str) -> list[str]:
-        """Send a message; return all replies to it, provisional ones too.
+        """Send a message; return all replies to it, including provisional ones.
 
-        To be sure that none is missing, further messages are sent until every process of Kamailio has answered: a
+        To be sure that none is missing, send further messages until every process of Kamailio has answered one. A
         process sends all replies to one message before it takes another.
         """
         [sequence] = re.findall("^CSeq: .+$", message, re.M)

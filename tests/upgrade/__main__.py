@@ -28,7 +28,7 @@ from workers.stack.data_directory import StackDirectory
 
 ROWS = 1_000_000
 _SHOWN = 20
-"""The most sentences of what was wrong that are printed."""
+"""How many sentences about what was wrong are printed at most."""
 
 
 def main() -> None:
@@ -87,7 +87,7 @@ def _parts(
 ) -> list[Part]:
     """Carry out the parts of the upgrade under load, one after the other, and return them.
 
-    `before` is the older version with the URL of its web front end, which runs already.
+    `before` is the older version and the URL of its web front end, which already runs.
     """
     old, front = before
     parts: list[Part] = []

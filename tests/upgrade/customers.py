@@ -1,6 +1,7 @@
-"""Creates customers who can order, and number blocks for them, and prints the customers' API tokens as JSON.
+"""Creates customers who can order, and number blocks for them, and prints the customers' API tokens as a JSON array.
 
-`python tests/upgrade/customers.py URL`. The script runs with the code of the older version, and so imports only that.
+`python tests/upgrade/customers.py URL`. The script runs with the code of the older version, and so imports only modules
+that it has.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Fills a database of any schema with a large number of rows: copies of the rows that some orders have written.
 
-Reads tables and foreign keys from the database, so that it works with every version.
+It reads the tables and foreign keys from the database, so that it works with every version.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import psycopg
 from psycopg import sql
 
 SCHEMA = "filling"
-"""The schema for what has to be remembered, which is dropped at the end."""
+"""The database schema for the remembered rows and keys; it is dropped at the end."""
 LEFT_OUT = ("sip_trunks", "number_blocks", "alembic_version")
-"""Tables that are not copied: the registrar would have to have the trunks, and blocks of numbers must not overlap."""
+"""Tables that are not copied: the registrar would lack the trunks, and number blocks must not overlap."""
 _KEYS = """
 SELECT c.conrelid::regclass::text, a.attname, format_type(a.atttypid, NULL), cardinality(c.conkey)
 FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey)
@@ -49,30 +49,30 @@ _COPIED = {
     ),
     "uuid": "overlay(rows.{column}::text PLACING lpad(to_hex(copy), 8, '0') FROM 29 FOR 8)::uuid",
 }
-"""The key of a copy, by the type of the key; no two copies have the same."""
+"""The SQL expression for the key of a copy, by the type of the key. All copies get different keys."""
 
 
 @dataclass
 class _Schema:
-    """The tables of a database: their columns, their keys, and which column refers to which table."""
+    """The tables of a database: their columns, their primary keys, and the tables to which columns refer."""
 
     keys: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """The column that is the primary key, and its type, by table; without tables whose key has several columns."""
+    """The column that is the primary key, and its type, by table. Tables whose key has several columns are left out."""
     composed: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    """The columns of each primary key."""
+    """The columns of each primary key, by table."""
     references: dict[tuple[str, str], str] = field(default_factory=dict)
-    """The table to whose key a column refers, by table and column."""
+    """The table to which a column refers, by table and column."""
     columns: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def target(self, table: str, column: str) -> str | None:
-        """Return the table whose key the column holds: its own, or the one to which it refers; None for the rest."""
+        """Return the table whose key the column contains: its own table or one that it refers to; None for others."""
         if (table, column) in self.references:
             return self.references[table, column]
         return table if self.keys.get(table, ("", ""))[0] == column else None
 
 
 class Filling:
-    """Remembers all rows that are inserted while a `with` block lasts, and can copy them many times."""
+    """Remembers all rows that are inserted while its `with` block lasts, and can then copy them many times."""
 
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
@@ -100,17 +100,18 @@ class Filling:
             )
 
     def copy(self, rows: int) -> int:
-        """Copy the remembered rows until there are about `rows` more in all tables; return how many were added.
+        """Copy the remembered rows until all tables together have about `rows` more rows; return how many were added.
 
-        See `copy_times`.
+        See `copy_times`, which does it.
         """
         return self.copy_times(rows // max(1, sum(self._counts().values())))
 
     def copy_times(self, copies: int) -> int:
-        """Copy each remembered row so many times; return how many rows were added.
+        """Copy each remembered row `copies` times; return how many rows were added.
 
         Where a row refers to another remembered row, its copy refers to that row's copy. A copy that would violate a
-        unique index is left out. Must run as a superuser: triggers and foreign keys are switched off meanwhile.
+        unique index is left out. Must run as a superuser: triggers and foreign keys are switched off meanwhile. It can
+        be called once, because it drops the remembered rows.
         """
         counts, added = self._counts(), 0
         with self._connection.transaction():
@@ -141,7 +142,7 @@ class Filling:
         )
 
     def _value(self, table: str, column: str) -> sql.Composable:
-        """Return the SQL expression for a column of a copy.
+        """Return the SQL expression for the value of a column in a copy.
 
         In it, `rows` is the original row and `copy` the number of the copy.
         """

@@ -35,12 +35,12 @@ from workers.stack.ports import LOOPBACK, free_port
 from workers.stack.postgres import EmbeddedPostgres
 
 PATIENCE = 300.0
-"""Seconds to wait for programs and orders at most: there may be little of the machine left."""
+"""The most seconds to wait for programs and orders; they are many, because the machine may be busy."""
 _FIRST_ORDERS = 40
-"""Orders whose rows are copied."""
+"""How many orders are placed whose rows are then copied."""
 _REPORTED = ("requests", "users", "messages", "accounts", "audit_entries", "timeline_entries")
 _REPORT = 2.0
-"""Seconds that a report keeps its transaction open."""
+"""Seconds for which each transaction of a report stays open."""
 _DONE = """
 SELECT NOT EXISTS (SELECT FROM requests WHERE due_at IS NOT NULL OR status <> 'completed')
     AND NOT EXISTS (SELECT FROM messages WHERE due_at IS NOT NULL)
@@ -49,9 +49,9 @@ SELECT NOT EXISTS (SELECT FROM requests WHERE due_at IS NOT NULL OR status <> 'c
 
 @dataclass
 class Plant:
-    """The servers, and the programs that run with them. `tokens` are the API tokens of the customers.
+    """The servers of an upgrade test, and the programs that run with them. `tokens` are the customers' API tokens.
 
-    `records` has what customers saw, one record for each web front end under load.
+    `records` are what customers saw: one record for each web front end under load.
     """
 
     directory: Path
@@ -63,7 +63,7 @@ class Plant:
 
     @property
     def superuser(self) -> str:
-        """Return the URL, as libpq reads it, by which the superuser connects to the portal's database."""
+        """Return the URL, in libpq's form, by which the superuser connects to the portal's database."""
         return self.postgres.url("standorte", driver="")
 
     def migrate(self, version: Version) -> str:
@@ -71,7 +71,7 @@ class Plant:
         return version.run(version.console("migrate", "--registrar"), self.environment)
 
     def make_customers(self, version: Version) -> None:
-        """Create customers and number blocks with the code of this version, and keep the customers' API tokens."""
+        """Create customers and number blocks with the code of this version, and store the API tokens in `tokens`."""
         script = [sys.executable, str(ROOT / "tests/upgrade/customers.py"), self.postgres.url("standorte")]
         self.tokens = json.loads(version.run(script, self.environment))
 
@@ -90,7 +90,7 @@ class Plant:
         return url
 
     def end(self, version: Version) -> None:
-        """End the web front end, worker and beat of the version, as an upgrade does: begun work is finished."""
+        """End the version's web front end, worker and beat as an upgrade does: they finish what they have begun."""
         for program in self._programs.pop(version.name, []):
             program.end()
 
@@ -124,7 +124,8 @@ class Plant:
     def load(self, name: str, url: str, rate: float) -> Iterator[None]:
         """Run customers who place `rate` orders a second at the web front end `url`, for the time of a `with` block.
 
-        The block begins when the first order was accepted. `name` is the name of the customers' record and log.
+        The block begins when the first order has been accepted. `name` names the files of the customers' record and
+        log.
         """
         task, file = self.directory / f"{name}.json", self.directory / f"{name}.jsonl"
         # No connection is kept: no proxy stands before this front that would send a call again on another one.
@@ -144,10 +145,10 @@ class Plant:
 
     @contextmanager
     def reports(self) -> Iterator[None]:
-        """Read large tables in turn for the time of a `with` block, each in a transaction open for two seconds.
+        """Read large tables in turn during the `with` block, each in a transaction that stays open for two seconds.
 
-        Jobs, backups and people with psql do the same. A migration that waits for such a transaction must not block
-        others.
+        Jobs, backups and people with psql do the same. While a migration waits for such a transaction, it must not
+        block others.
         """
         over = threading.Event()
 
@@ -168,7 +169,7 @@ class Plant:
             reading.result()
 
     def not_completed(self) -> list[str]:
-        """Return texts about up to 100 accepted orders that are not completed: "id: status", or "id: lost".
+        """Return texts about up to 100 accepted orders that are not completed: "ID: STATUS", or "ID: lost".
 
         An order is lost if it is not stored.
         """
@@ -185,7 +186,10 @@ class Plant:
 
 @contextmanager
 def open_plant() -> Iterator[Plant]:
-    """Start servers with empty databases for the time of a `with` block; no program is started yet."""
+    """Start servers with empty databases for the time of a `with` block, and yield them as a `Plant`.
+
+    No program of the portal runs yet; those that are started are ended after the block.
+    """
     with ExitStack() as stack:
         directory, postgres, broker = stack.enter_context(open_servers(fsync=False, migrated=False))
         mail = MoodyMailServer()

@@ -10,7 +10,7 @@ from tests.hosts.table import aligned
 from tests.upgrade.watch import Answer, Wait, Watch
 
 LONGEST_WAIT = 0.5
-"""Seconds that a statement may wait for a lock."""
+"""The most seconds that a statement may wait for a lock."""
 _HEADS = ("part", "time", "orders", "pages", "5xx", "no answer", "slowest order", "longest wait", "waits for migrate")
 _FOOT = """
 orders: accepted with 202. 5xx, no answer: of orders and pages. longest wait: of a statement of a front or worker for a
@@ -29,7 +29,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """All that was seen during an upgrade: the customers' records, and the answers and lock waits of the watch."""
+    """All that was seen during an upgrade: by customers (`records`), and by the `watch` (answers and lock waits)."""
 
     records: Sequence[Record]
     watch: Watch
@@ -51,7 +51,7 @@ class Seen:
         ]
 
     def wrong(self, parts: Sequence[Part]) -> list[str]:
-        """Return sentences about what is not acceptable or is missing in these parts; empty if all is well."""
+        """Return a sentence for each thing in these parts that is not acceptable or missing; empty if all is well."""
         found = []
         for part in parts:
             tries = self._tries(part)

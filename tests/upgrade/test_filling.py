@@ -1,4 +1,4 @@
-"""Tests of the many rows for `make upgrade`: copies of what orders have written, with references among the copies."""
+"""Tests of filling a database for `make upgrade`: rows of orders are copied, and the copies refer to each other."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def orders(database: Database) -> Orders:
 
 @pytest.fixture
 def filled(orders: Orders, portal_url: str) -> int:
-    """Fill the database with about 2,000 copies of the rows of three orders; return how many rows were added."""
+    """Fill the database with about 2,000 rows copied from those of three orders; return how many rows were added."""
     with psycopg.connect(plain_url(portal_url), autocommit=True) as connection:
         with Filling(connection) as filling:
             orders(3)

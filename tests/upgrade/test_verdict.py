@@ -1,4 +1,4 @@
-"""Tests of the verdict of `make upgrade`: the older version is found, and whatever is not acceptable is reported.
+"""Tests of the verdict of `make upgrade`: the older version is found, and what is not acceptable is reported.
 
 A run that could not take place does not count as a success.
 """
@@ -24,7 +24,10 @@ PART = Part("old", 100.0, 160.0)
 
 
 def seen(tmp_path: Path, *lines: dict[str, object], watch: Watch | None = None) -> Seen:
-    """Return what was seen in an upgrade whose load has written one accepted order and these lines."""
+    """Return what was seen in an upgrade whose load has written one accepted order, and then `lines`.
+
+    `watch` is what the watch has seen (None: nothing).
+    """
     file = tmp_path / "load.jsonl"
     first = {"at": 101.0, "order": 0, "began": 100.5, "status": 202}
     file.write_text("".join(f"{json.dumps(line)}\n" for line in (first, *lines)))

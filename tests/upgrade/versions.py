@@ -1,4 +1,4 @@
-"""The older version for an upgrade test, taken from git and extracted to a folder of its own."""
+"""The older version for an upgrade test, taken from git and extracted to a folder."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from tests.hosts.network import NotPossible
 from workers import programs
 
 ROOT = Path(__file__).parents[2]
-"""The folder of this version."""
+"""The root folder of this version."""
 _MIGRATIONS = "models/migrations/versions"
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version of this software: its name in the table, its folder, and the number of its newest migration."""
+    """A version of this software: its name in the table, its root folder, and the number of its newest migration."""
 
     name: str
     root: Path
     revision: str
 
     def environment(self) -> dict[str, str]:
-        """Return environment variables by which Python imports this version, whatever is installed."""
+        """Return environment variables with which Python imports this version, even if another one is installed."""
         return os.environ | {"PYTHONPATH": str(self.root)}
 
     def run(self, command: list[str], environment: dict[str, str]) -> str:
@@ -56,9 +56,9 @@ def this_version() -> Version:
 def version_before(asked: str | None, directory: Path) -> Version:
     """Extract an older version to a folder in `directory`, compile its translations, and return the version.
 
-    `asked` is a revision or tag of git. If it is None, the newest tag whose newest migration is older than this
-    version's is used, or else the newest such commit. Raises `NotPossible` if git's history is missing, or if the
-    version does not have an older schema than this one.
+    `asked` is a revision or tag of git. If it is None, choose the newest tag whose newest migration is older than this
+    version's, or else the newest such commit. Raises `NotPossible` if git's history is missing, or if the version's
+    schema is not older than this one's.
     """
     revision = asked or _newest_before()
     name = _git("describe", "--tags", "--always", revision).strip()
@@ -74,7 +74,7 @@ def version_before(asked: str | None, directory: Path) -> Version:
 
 
 def changed_requirements(version: Version) -> list[str]:
-    """Return the names of packages that `version` requires, but this version in another release or not at all.
+    """Return the names of packages that `version` requires, and this version in another release or not at all.
 
     Both versions run with the installed packages, which are this version's.
     """

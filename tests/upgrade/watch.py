@@ -16,11 +16,11 @@ from models.db.roles import DatabaseRole
 from tests.plain_http import call
 
 EVERY = 0.05
-"""Seconds between two looks."""
+"""Seconds between two looks at the locks."""
 PAGES_EVERY = 0.5
 """Seconds between two calls of the same page."""
 PAGES = ("/healthz", "/readyz", "/metrics", "/anmelden")
-"""The pages that are called beside the orders."""
+"""The paths of the pages that are called while orders are placed."""
 _LOCKS = """
 SELECT waiting.pid, waiting.query_start::text, extract(epoch FROM clock_timestamp() - pg_locks.waitstart)::float,
     left(waiting.query, 120), (
@@ -34,9 +34,10 @@ WHERE NOT pg_locks.granted AND pg_locks.waitstart IS NOT NULL AND waiting.usenam
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A statement that was seen waiting for a lock: `at` is when it was last seen so, in seconds since 1970.
+    """A statement that was seen waiting for a lock. `at` is when it was last seen waiting, in seconds since 1970.
 
-    `seconds` is how long it had waited by then, `blocked_by` the statements for which it waited, each after its role.
+    `seconds` is how long it had waited by then. `blocked_by` are the statements for which it waited, as one text, each
+    after the name of its database role.
     """
 
     at: float
@@ -61,14 +62,14 @@ class Answer:
 
 @dataclass
 class Watch:
-    """What was seen so far: each wait for a lock, with the longest time seen, and the answers to calls of pages."""
+    """What was seen so far: each wait for a lock at its longest, and the answers to calls of pages."""
 
     waits: dict[tuple[int, str], Wait] = field(default_factory=dict)
     answers: list[Answer] = field(default_factory=list)
     fronts: list[str] = field(default_factory=list)
-    """The URLs of the fronts whose pages are called."""
+    """The URLs of the web front ends whose pages are called."""
     longest_look: float = 0.0
-    """The longest time in seconds between two looks: a wait shorter than that may have been missed."""
+    """The longest time in seconds between two looks at the locks: a shorter wait may have been missed."""
     _over: threading.Event = field(default_factory=threading.Event)
     _calling: threading.Lock = field(default_factory=threading.Lock)
 
@@ -100,7 +101,7 @@ class Watch:
                     self.answers.append(Answer(url, time.time(), status))
 
     def leave(self, front: str) -> None:
-        """Stop calling the pages of the web front end with this URL; return when no call is under way any more."""
+        """Stop calling the pages of the web front end with this URL; return when the last call has ended."""
         with self._calling:
             self.fronts.remove(front)
 
@@ -117,10 +118,10 @@ class Watch:
 
 @contextmanager
 def watching(url: str) -> Iterator[Watch]:
-    """Watch a PostgreSQL server, and the web front ends added to the watch, for the time of a `with` block.
+    """Watch a PostgreSQL server and web front ends during a `with` block; yield the watch.
 
-    `url` is the server's URL for a superuser. Raises the exception that ended a loop, because then not everything was
-    seen.
+    `url` is the server's URL for a superuser. The front ends are those whose URLs are added to `Watch.fronts`. If a
+    loop of the watch has ended with an exception, raise it after the block, because then not everything was seen.
     """
     watch = Watch()
     with ThreadPoolExecutor(2) as threads:

@@ -1,4 +1,4 @@
-"""Fixtures: the environment of console commands, the demo data, and programs that run during a test."""
+"""Fixtures of the workers' tests: environment variables of console commands, demo data, and running programs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def database(database: Database, worker_database: Database) -> Database:
 def database_settings(
     postgres: EmbeddedPostgres, database: Database, registrar_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Set the environment variables of console commands to the test's databases.
+    """Set the environment variables of console commands, with the databases of the test.
 
     Nothing listens at the addresses of the other services.
     """
@@ -48,7 +48,7 @@ def demo_data(database: Database, portal_url: str) -> None:
 
 
 class Children:
-    """Starts programs that run during a test, and keeps the output of all in one log."""
+    """Starts programs that run during a test, and writes the output of all of them to one log."""
 
     def __init__(self, directory: Path) -> None:
         self._log = directory / "log"
@@ -60,7 +60,10 @@ class Children:
         return self._start(command, settings, interpreter=False)
 
     def start_as_operators(self, command: list[str], **settings: str) -> BaseProcess:
-        """Start a program likewise; what a console command becomes runs in a Python interpreter of its own."""
+        """Start a program as `start` does, but with its own Python interpreter if a console command becomes it.
+
+        Such a command is `standorte web`. Return the process.
+        """
         return self._start(command, settings, interpreter=True)
 
     def _start(self, command: list[str], settings: dict[str, str], *, interpreter: bool) -> BaseProcess:
@@ -79,7 +82,7 @@ class Children:
 
 @pytest.fixture
 def children(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Children]:
-    """Provide a starter of programs, which use the Redis of the tests and are killed at the test's end."""
+    """Provide a starter of programs, which use the tests' Redis; all are killed after the test."""
     monkeypatch.setenv("REDIS_URL", redis_url)
     found = Children(tmp_path)
     yield found

@@ -1,4 +1,4 @@
-"""Tests of brokers other than a plain Redis: behind Redis Sentinel, when the master is lost, and over TLS."""
+"""Tests of brokers other than a plain Redis: Redis Sentinel, also when the master is lost, and Redis over TLS."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.usefixtures("database_settings")
 
 @pytest.fixture
 def watched(tmp_path: Path) -> Iterator[Watched]:
-    """Run a Redis master, its replica and a sentinel that watches them."""
+    """Provide a running Redis master, its replica and a sentinel that watches them."""
     with watched_redis(tmp_path) as found:
         yield found
 
@@ -98,9 +98,9 @@ def test_hints_and_wrong_tries_go_over_tls_to_a_server_that_is_trusted(
 
 
 def counts_wrong_tries(url: str) -> FlaskClient:
-    """Return a client of a small application whose only page counts a wrong code, with the portal's limits.
+    """Return a client of a small application whose only page counts the entry of a wrong code, by the portal's limits.
 
-    `url` is that of the Redis with the counters.
+    `url` is the URL of the Redis that has the counters.
     """
     app = Flask("counting")
     throttle = Throttle(app, url, Database("postgresql+psycopg://"))

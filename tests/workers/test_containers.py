@@ -1,4 +1,4 @@
-"""Tests of docker-compose.yml and Dockerfile: each container's rights, networks and environment variables."""
+"""Tests of docker-compose.yml and the Dockerfile: the rights, networks and environment variables of each container."""
 
 from __future__ import annotations
 
@@ -29,11 +29,14 @@ NOT_FOR_CONTAINERS = {
     *("FRONT_DATABASE_URL", "FRONT_REGISTRAR_URL", "OWNER_DATABASE_URL", "OWNER_REGISTRAR_URL"),
     *("DEV_LETTERS_DIR", "DEV_MAIL_DIR", "METRICS_HOST", "WEB_THREADS", "BATCH", "LEASE_SECONDS", "STOP_SECONDS"),
 }
-"""Settings that docker-compose.yml leaves alone: of parts that share an environment, of development, or for tuning."""
+"""Settings that docker-compose.yml does not set.
+
+They are for parts that share an environment, for development, or for tuning.
+"""
 
 
 def reaches(one: str, other: str) -> bool:
-    """Return whether the two services of docker-compose.yml have a network in common."""
+    """Return whether two services of docker-compose.yml, given by name, have a network in common."""
     return bool(set(SERVICES[one].get("networks", [])) & set(SERVICES[other].get("networks", [])))
 
 

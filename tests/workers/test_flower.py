@@ -1,4 +1,4 @@
-"""Tests of Flower, as docker-compose.yml runs it: with the portal's settings of the broker, shown for its password."""
+"""Tests of Flower as docker-compose.yml runs it: it uses the portal's broker settings and asks for its password."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ ORDERS = 24
 def pooled(postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[str]:
     """Run PgBouncer with three connections to PostgreSQL; yield the URL of the portal's database through PgBouncer.
 
-    Without PgBouncer the test is skipped; on CI (CI=true) it fails.
+    PgBouncer is stopped after the test. If it is not installed, the test is skipped; on CI (CI=true) it fails.
     """
     program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
     if program is None:

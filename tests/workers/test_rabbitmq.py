@@ -41,7 +41,10 @@ def app(rabbitmq: RabbitMQ) -> Iterator[Celery]:
 
 @pytest.fixture
 def submit(database: Database) -> Callable[[], Callable[[], bool]]:
-    """Provide a function that submits a link request, and returns one that tells whether a worker has rejected it."""
+    """Provide a function that submits a link request, which a worker has to reject.
+
+    It returns another function, which tells whether a worker has rejected the request.
+    """
     numbers = iter(range(1000001, 1000100))
 
     def submitted() -> Callable[[], bool]:

@@ -1,6 +1,6 @@
 """Tests of the section "Setting up" in docs/operations.md, from an empty PostgreSQL to a customer's completed order.
 
-The commands are read from the document. Connections need passwords, nothing is done by SQL, and there is no demo data.
+The commands are read from the document. Connections need passwords, no SQL is typed, and there is no demo data.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def documented() -> list[str]:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    """Start an empty PostgreSQL server on which every role but the superuser's needs a password."""
+    """Provide a running, empty PostgreSQL server on which every role except the superuser needs a password."""
     found = EmbeddedPostgres(tmp_path / "postgres" / "data", fsync=False)
     found.start()
     (found.data_dir / "pg_hba.conf").write_text("local all standorte trust\nlocal all all scram-sha-256\n")
@@ -67,13 +67,13 @@ def password(role: DatabaseRole) -> str:
 
 
 def url(server: EmbeddedPostgres, database: str, role: DatabaseRole) -> str:
-    """Return the URL of a database with this role's name and password."""
+    """Return the URL of a database on the server, with this role's name and password."""
     return server.url(database, f"{role}:{quote(password(role), safe='')}")
 
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[EmbeddedRedis]:
-    """Start a Redis that needs a password."""
+    """Provide a running Redis that needs a password."""
     found = EmbeddedRedis(tmp_path / "redis")
     found.start()
     with redis.from_url(found.url()) as client:
@@ -119,9 +119,9 @@ def portal(
 
 
 def standorte(line: str) -> str:
-    """Run a command line of `standorte` in this process and return its output; fail unless it succeeds.
+    """Run a command line of `standorte` in this process, and return its output. Fails unless it succeeds.
 
-    If it ends with `> FILE`, the output is also written to this file.
+    If the line ends with `> FILE`, the output is also written to this file.
     """
     command, _, file = line.partition(" > ")
     said = CliRunner().invoke(cli, shlex.split(command)[1:])
@@ -132,9 +132,9 @@ def standorte(line: str) -> str:
 
 
 def run(line: str, server: EmbeddedPostgres, children: Children) -> str:
-    """Run a command line of the document, with the database role that its program needs; return its output.
+    """Run a command line of the document with the database role that its program needs; return its output.
 
-    A program that keeps running is only started, and the output is empty.
+    A program that keeps running is only started, and "" is returned.
     """
     name, first, *_ = words = shlex.split(line)
     if name == "psql":
@@ -156,7 +156,10 @@ def is_well() -> bool:
 
 
 def mailed(sink: MailSink, address: str, pattern: str) -> str:
-    """Wait for a mail to this address whose text matches the pattern; return the match's first group."""
+    """Wait until a mail to this address matches the pattern; return the match's first group.
+
+    If several mails match, the newest counts.
+    """
 
     def found() -> list[str]:
         bodies = [mail.get_body(("plain",)) for recipient, mail in sink.received if recipient == address]
@@ -176,7 +179,10 @@ def post(browser: httpx.Client, path: str, **fields: str) -> httpx.Response:
 
 @contextmanager
 def signed_in(base: str, sink: MailSink, address: str) -> Iterator[httpx.Client]:
-    """Set the first password of a user by the link in the mail, and sign in; yield the browser."""
+    """Set a user's first password by the link in the mail to `address`, sign in, and yield the browser.
+
+    `base` is the portal's URL. The browser is an HTTP client; it is closed at the end of the `with` block.
+    """
     with httpx.Client(base_url=base, follow_redirects=True, timeout=60) as browser:
         post(browser, mailed(sink, address, rf"{base}(/passwort/\S+)"), password=PASSWORD)
         post(browser, "/anmelden", email=address, password=PASSWORD)
@@ -214,9 +220,9 @@ def test_the_documented_sequence_leads_from_nothing_to_a_completed_order(
 
 
 def order_and_prove(portal: str, number: str, smtp_sink: MailSink) -> str:
-    """Order a location through the API, give its proofs, and wait until it is completed.
+    """Order a location through the API, give its proofs, and wait until the order is completed.
 
-    `number` is the main account's customer number. Return the new account's.
+    `number` is the main account's customer number. Return the customer number of the new account.
     """
     token = standorte(f"standorte tokens create --account {number} --name shop").strip()
     with httpx.Client(base_url=f"{portal}/api/v1", headers={"Authorization": f"Bearer {token}"}, timeout=60) as api:

@@ -1,4 +1,4 @@
-"""Tests of the units in docs/systemd: they are valid, have limits and few rights, and start existing commands."""
+"""Tests of the units in docs/systemd: they are valid, have limits and few rights, and start commands that exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the traces that front and workers send as processes of their own to a collector that receives OTLP."""
+"""Tests of the traces that web application and workers, as separate processes, send to a collector by OTLP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of `standorte web` as a separate process: threads, connections, ambiguous and simultaneous requests."""
+"""Tests of `standorte web` as a separate process: threads, connections, and ambiguous or simultaneous requests."""
 
 from __future__ import annotations
 

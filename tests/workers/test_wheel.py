@@ -18,7 +18,7 @@ from tests.made_once import made_once
 ROOT = Path(__file__).parents[2]
 ROOMS = ("models", "tasks", "workers", "web")
 NEEDED = (*ROOMS, ".make", "celeryconfig.py", "LICENSE", "pyproject.toml", "README.md")
-"""What a wheel is built from, as in the container."""
+"""The files and folders from which the wheel is built, the same as in the container."""
 PROGRAM = """
 from models import migrations
 from models.contracts.catalogue import PRICE_LIST
@@ -39,7 +39,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel from the files of a clean checkout, without a network; return its file."""
+    """Build the wheel from the files of a clean checkout, without a network; return the wheel's file."""
     [found] = made_once(tmp_path_factory, "wheel", _build).glob("*.whl")
     return found
 
@@ -59,7 +59,7 @@ def _build(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Create an empty environment and install the wheel into it; return its folder.
+    """Create an empty Python environment and install the wheel into it; return the environment's folder.
 
     The wheel's dependencies are found in the environment of the tests.
     """

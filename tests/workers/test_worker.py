@@ -1,4 +1,4 @@
-"""Tests of the worker and of beat as separate processes, as operators run them: logs, counters, and how they stop."""
+"""Tests of worker and beat as separate processes, as operators run them: their logs and counters, and how they stop."""
 
 from __future__ import annotations
 

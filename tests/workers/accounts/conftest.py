@@ -1,4 +1,4 @@
-"""Fixtures of the tests of importing customers: a file, and a function that writes and imports it."""
+"""Fixtures of the tests of importing customers: the CSV file, and a function that writes and imports it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def file(tmp_path: Path) -> Path:
 def take(database: Database, file: Path) -> Take:
     """Provide a function that writes lines to the CSV file and imports it; it returns the summary and all findings.
 
-    Its parameters are the lines and, by name, the file's `header` line and `encoding`.
+    Its parameters are the lines and, as keywords, the file's `header` line and `encoding`.
     """
 
     def take(*lines: str, header: str = HEADER, encoding: str = "utf-8") -> tuple[Summary, list[Finding]]:

@@ -1,4 +1,4 @@
-"""Tests of importing customers from the carrier's CSV files, valid and broken ones."""
+"""Tests of importing customers from the carrier's CSV files, both valid files and broken ones."""
 
 from __future__ import annotations
 
@@ -252,7 +252,7 @@ HOLDERS = ";holder_name;holder_form;holder_register_number;holder_born_on;holder
 
 
 def held(database: Database) -> dict[str, tuple[str, str, str | None, str | None, str]]:
-    """Return the contract holders by customer number: name, form, register number, date of birth and address.
+    """Return the contract holder of each account by customer number: name, form, register number, birth date, address.
 
     The register number and the date of birth (YYYY-MM-DD) are None if there is none.
     """

@@ -1,4 +1,4 @@
-"""Tests that people and their roles are taken over from a file: `standorte users import`."""
+"""Tests of `standorte users import`, which takes over people and their roles from a CSV file."""
 
 from __future__ import annotations
 
@@ -24,20 +24,26 @@ HEADER = "customer_number;email;name;role;language"
 
 @pytest.fixture
 def accounts(owner_database: Database) -> list[Account]:
-    """Provide two accounts without users."""
+    """Return two accounts without users."""
     with owner_database.transaction() as session:
         return [make_account(session), make_account(session)]
 
 
 def run(tmp_path: Path, *lines: str, options: tuple[str, ...] = ()) -> Result:
-    """Write lines to a CSV file and import it."""
+    """Write `lines` below the header to a CSV file, and import it by `standorte users import` with these options.
+
+    Return the result of the command.
+    """
     file = tmp_path / "people.csv"
     file.write_text("\n".join([HEADER, *lines, ""]))
     return CliRunner().invoke(app, ["import", str(file), *options])
 
 
 def roles(database: Database) -> list[tuple[str, ...]]:
-    """Return address, name, language, customer number and role of everybody with a role, sorted."""
+    """Return one row for each role of a user in an account, sorted by e-mail address.
+
+    A row is e-mail address, name, language, customer number and role.
+    """
     what = User.email, User.name, User.locale, Account.customer_number, Membership.role
     query = sa.select(*what).join(Membership, Membership.user_id == User.id).join(Account).order_by(User.email)
     with database.transaction() as session:

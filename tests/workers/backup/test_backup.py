@@ -1,4 +1,4 @@
-"""Tests that a backup is taken while the system runs, and restored into empty databases only."""
+"""Tests that a backup can be taken while the system runs, and that it can be restored into empty databases only."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BACK = ("back_portal", "back_registrar")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """Start a PostgreSQL server with the database roles, and with two databases that have the demo data."""
+    """Provide a running PostgreSQL server with the database roles, and with two databases that have the demo data."""
     found = EmbeddedPostgres(tmp_path_factory.mktemp("backup") / "data", fsync=False)
     found.start()
     create_databases(found, TAKEN)
@@ -49,16 +49,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgre
 
 @pytest.fixture
 def empty(server: EmbeddedPostgres) -> None:
-    """Replace the databases into which tests restore by empty ones."""
+    """Replace the databases into which tests restore (`BACK`) by empty ones."""
     for name in BACK:
         server.drop_database(name)
     create_databases(server, BACK)
 
 
 def create_databases(server: EmbeddedPostgres, names: tuple[str, str]) -> None:
-    """Create two empty databases that belong to the owner's role, and the roles that each needs.
+    """Create two empty databases that belong to the owner's role, and the database roles that each needs.
 
-    `names` are those of the portal's and the registrar's database.
+    `names` are the names of the portal's and of the registrar's database.
     """
     for name in names:
         server.create_database(name)
@@ -68,7 +68,7 @@ def create_databases(server: EmbeddedPostgres, names: tuple[str, str]) -> None:
 
 @pytest.fixture(autouse=True)
 def settings(server: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Set the environment variables of a console command, with the databases that have the demo data."""
+    """Set the environment variables of console commands, with the databases that have the demo data (`TAKEN`)."""
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
     monkeypatch.setenv("SMTP_URL", "smtp://127.0.0.1:1")
     monkeypatch.setenv("SECRET_KEY", KEY)
@@ -77,7 +77,7 @@ def settings(server: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def connect(server: EmbeddedPostgres, names: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Set the environment variables for these databases; `names` are those of the portal's and the registrar's."""
+    """Set the environment variables that name the databases; `names` are those of the portal's and the registrar's."""
     for name, setting in zip(names, ("DATABASE_URL", "REGISTRAR_URL"), strict=True):
         monkeypatch.setenv(setting, server.url(name, DatabaseRole.WORKER))
         monkeypatch.setenv(f"OWNER_{setting}", server.url(name, DatabaseRole.OWNER))
@@ -88,14 +88,14 @@ def run(*arguments: str | Path) -> Result:
 
 
 def taken(into: Path) -> Path:
-    """Take a backup into a new folder below `into` with the command `standorte backup`; return the new folder."""
+    """Take a backup into a new folder below `into` by the command `standorte backup`; return the new folder."""
     said = run("backup", into)
     assert said.exit_code == 0, said.output
     return Path(said.output.strip())
 
 
 def rows(server: EmbeddedPostgres, name: str) -> dict[str, list[tuple[Any, ...]]]:
-    """Return all rows of a database by table, sorted. Each row is a tuple of one text."""
+    """Return all rows of the database `name`, by table and sorted. Each row is a tuple with one text."""
     with psycopg.connect(server.url(name, driver="")) as connection:
         tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
         read = sql.SQL("SELECT whole::text FROM {} AS whole ORDER BY 1")

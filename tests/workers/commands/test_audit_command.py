@@ -1,4 +1,4 @@
-"""Tests of the command `standorte audit verify`, by which operators check the audit log's seals."""
+"""Tests of the command `standorte audit verify`, with which operators check the seals of the audit log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from workers.stack.postgres import EmbeddedPostgres
 
 @pytest.fixture(autouse=True)
 def _log(database_settings: None, database: Database) -> None:
-    """Write three entries into the audit log, and seal them with hashes by which a later change is found."""
+    """Write three entries into the audit log, and seal them with the hashes by which a later change is found."""
     with database.transaction() as session:
         account = make_account(session)
         for _ in range(3):

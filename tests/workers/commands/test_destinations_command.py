@@ -1,4 +1,4 @@
-"""Tests of the commands `standorte destinations …`, by which staff keep the list of high-risk destinations."""
+"""Tests of the commands `standorte destinations …`, with which staff maintain the list of high-risk destinations."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Tests of `standorte directory export`: it writes the directory entries changed since a time.
+"""Tests of `standorte directory export`, which writes the directory entries that have changed since a given time.
 
-Addresses are included only where the customer publishes them.
+Addresses are included only if the customer wants them published.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def rows(text: str) -> list[dict[str, str]]:
 
 @pytest.fixture
 def numbers(database: Database) -> list[str]:
-    """Create five accounts with a directory entry each; return their customer numbers.
+    """Create five accounts with one directory entry each; return their customer numbers.
 
-    Their entries are, in this order: old, changed on day 2, withdrawn on day 3, new on day 2, and new on day 2 but of
-    an account that is still on order.
+    Their entries are, in this order: old; changed on day 2; withdrawn on day 3; new on day 2; new on day 2, but of an
+    account that is still on order.
     """
     days = [NOW + timedelta(days=day) for day in range(4)]
     with database.transaction() as session:

@@ -21,7 +21,7 @@ from workers.stack.postgres import EmbeddedPostgres
 
 
 def settings(**given: str) -> WorkerSettings:
-    """Return the settings of a worker: usual values, with those in `given` added or replaced."""
+    """Return a worker's settings: usual values, with the settings in `given` added or replaced."""
     needed = {
         "database_url": "postgresql+psycopg://127.0.0.1/standorte",
         "registrar_url": "postgresql+psycopg://127.0.0.1/registrar",

@@ -1,4 +1,4 @@
-"""Tests of `standorte invoices …`, by which staff keep the collective invoices if no billing system does."""
+"""Tests of `standorte invoices …`, with which staff maintain collective invoices where no billing system does."""
 
 from __future__ import annotations
 

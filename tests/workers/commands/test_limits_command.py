@@ -1,4 +1,4 @@
-"""Tests of `standorte accounts limits`, which sets a company's own limits. Bulk files that waited for them continue."""
+"""Tests of `standorte accounts limits`, which sets limits for one company. Bulk files that waited for them continue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of `standorte numbers …`, by which staff add and remove blocks of number pools, and see who had a number."""
+"""Tests of `standorte numbers …`, with which staff add and remove number blocks, and see who had a number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of `standorte prices …`, by which the carrier sets its prices, and of a later `standorte migrate`."""
+"""Tests of `standorte prices …`, with which the carrier sets its prices; a later `standorte migrate` keeps them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the commands that run scheduled jobs, keep collective invoices, and review address documents."""
+"""Tests of the commands that run scheduled jobs, maintain collective invoices, and review address documents."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def run(*arguments: str) -> Result:
 
 @pytest.fixture
 def worker(database: Database) -> Iterator[object]:
-    """Provide a function that runs one batch of due steps of requests, as a worker does."""
+    """Provide a function without parameters that runs one batch of due steps of requests, as a worker does."""
     runtime = build_runtime(WorkerSettings())
     yield lambda: advance_requests(runtime)
     close_runtime(runtime)
@@ -230,7 +230,7 @@ def test_accounts_join_and_leave_an_invoice(database: Database) -> None:
 
 @pytest.fixture
 def waiting(database: Database, worker: object) -> str:
-    """Place an order whose uploaded address document waits for review; return its id."""
+    """Place an order whose uploaded address document waits for review by staff; return the order's id."""
     assert callable(worker)
     with database.transaction() as session:
         main = account_by_number(session, "1111111")

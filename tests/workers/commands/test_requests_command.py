@@ -1,4 +1,4 @@
-"""Tests of the commands `standorte requests …` and `standorte numbers …`, by which staff act on requests."""
+"""Tests of the commands `standorte requests …` and `standorte numbers …`, with which staff decide about requests."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def _company(demo_data: None) -> None:
 
 
 def order(database: Database, *, area_code: str = "0251", block_size: int = 10) -> Request:
-    """Place an order for the demo data's main account, and return the request.
+    """Save an order of the demo data's main account, and return its request. No worker has processed it.
 
-    It is for `block_size` numbers in the area code; no worker has processed it.
+    It orders `block_size` numbers in the area code.
     """
     draft = OrderDraft(
         "trunk-2",

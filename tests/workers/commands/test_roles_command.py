@@ -1,4 +1,4 @@
-"""Tests of `standorte roles` on PostgreSQL servers of their own: new, or with the data of an earlier version."""
+"""Tests of `standorte roles` on separate PostgreSQL servers: a new one, and one with data of an earlier version."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WHERE pronamespace = 'public'::regnamespace AND proname ~ '^(refuse|go_forward|k
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """Start a PostgreSQL server without any role except the superuser's."""
+    """Provide a running PostgreSQL server without any role except the superuser's."""
     found = EmbeddedPostgres(tmp_path_factory.mktemp("roles") / "data", fsync=False)
     found.start()
     yield found
@@ -54,14 +54,14 @@ def start_psql(server: EmbeddedPostgres, script: Path) -> subprocess.Popen[str]:
 
 
 def psql(server: EmbeddedPostgres, script: Path) -> None:
-    """Run this SQL script with psql, connected as the superuser; fail if psql does."""
+    """Run this SQL script with psql, connected as the superuser. Fails if psql fails."""
     running = start_psql(server, script)
     said, _ = running.communicate()
     assert running.returncode == 0, said
 
 
 def printed(file: Path, *arguments: str) -> Path:
-    """Write to `file` the SQL that `standorte roles sql` prints with these arguments; return the file."""
+    """Write the SQL that `standorte roles sql` prints with these arguments to `file`; return the file."""
     said = run("roles", "sql", *arguments)
     assert said.exit_code == 0
     file.write_text(said.stdout)
@@ -70,9 +70,9 @@ def printed(file: Path, *arguments: str) -> Path:
 
 @pytest.fixture
 def earlier(server: EmbeddedPostgres) -> Iterator[psycopg.Connection]:
-    """Create two databases of an earlier version, whose tables belong to one role; yield a connection as this role.
+    """Provide two databases of an earlier version, whose tables belong to one role; yield a connection as this role.
 
-    The connection is to the portal's database.
+    The connection is to the portal's database. Databases and role are deleted after the test.
     """
     for name in ("portal", "calls"):
         server.create_database(name)
@@ -103,7 +103,7 @@ def owners(server: EmbeddedPostgres, name: str) -> set[str]:
 def settings(server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Set the environment variables that every command needs, except those of the databases.
 
-    Return the object by which the test sets further ones.
+    Return the `MonkeyPatch` with which the test sets further variables.
     """
     for variable in ("REDIS_URL", "SMTP_URL"):
         monkeypatch.setenv(variable, f"{variable.partition('_')[0].lower()}://127.0.0.1:1")
@@ -197,7 +197,7 @@ def test_a_long_transaction_delays_its_own_table_only(
 
 
 def left_in(server: EmbeddedPostgres, database: str) -> list[str]:
-    """Return the names of the database's tables that still belong to the role of the earlier version."""
+    """Return the names of the tables in `database` that still belong to the role of the earlier version."""
     with psycopg.connect(server.url(database, driver="")) as connection:
         found = connection.execute("SELECT tablename FROM pg_tables WHERE tableowner = 'everything'")
         return [name for (name,) in found]

@@ -32,9 +32,9 @@ def passwords(
     postgres: EmbeddedPostgres,
     monkeypatch: pytest.MonkeyPatch,
 ) -> dict[int, str]:
-    """Encrypt the SIP passwords of the demo data, and a second factor, with the old key.
+    """Encrypt the SIP passwords of the demo data, and the secret of an authenticator app, with the old key.
 
-    Return the SIP passwords by the trunk's id.
+    Return the SIP passwords in plain text, by the trunk's id.
     """
     monkeypatch.setenv("OWNER_DATABASE_URL", postgres.url("standorte", DatabaseRole.OWNER))
     found = {}

@@ -1,4 +1,4 @@
-"""Tests that `standorte web`, `worker` and `beat` demand only the settings that they need themselves."""
+"""Tests that `standorte web`, `worker` and `beat` each require only the settings that they use themselves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that each program says its version: the console, and web, worker and beat in the first line of their logs."""
+"""Tests that each program reports its version: the console, and web, worker and beat at the beginning of their logs."""
 
 from __future__ import annotations
 

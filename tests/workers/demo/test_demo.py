@@ -53,7 +53,7 @@ pytestmark = pytest.mark.usefixtures("database_settings")
 class FolderMailer:
     """A mail gateway that stores each mail as a file in `folder`, as the embedded stack's mail catcher does.
 
-    `refused` is, by e-mail address, how many of the next mails to it are refused.
+    `refused` says, by e-mail address, how many of the next mails to it are refused.
     """
 
     folder: Path
@@ -72,7 +72,7 @@ class FolderMailer:
 
 @pytest.fixture
 def runtime(database: Database, tmp_path: Path) -> Runtime:
-    """Load the demo data, and return a worker's runtime on it that writes mails and letters to files."""
+    """Load the demo data, and return a runtime for workers with it; mails and letters are written to files."""
     vault = Vault(WorkerSettings().secret_key.get_secret_value())
     seed(database, vault, "sip.example.com", utc_now())
     mails, letters = tmp_path / "mails", tmp_path / "letters"
@@ -85,7 +85,7 @@ def runtime(database: Database, tmp_path: Path) -> Runtime:
 class Network(httpx.WSGITransport):
     """An HTTP transport to the web application in this process.
 
-    Before each GET it does the due work of requests and mails, as workers would.
+    Before each GET it processes due requests and mails, as workers would do.
     """
 
     def __init__(self, front: OpenAPI, runtime: Runtime) -> None:
@@ -104,7 +104,10 @@ class Network(httpx.WSGITransport):
 def stack(
     runtime: Runtime, postgres: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Runtime]:
-    """Make `standorte demo` use a web application in this process; yield the worker's runtime."""
+    """Let `standorte demo` use a web application in this process; yield the runtime of the workers.
+
+    The application's database connections are closed after the test.
+    """
     monkeypatch.setenv("FRONT_DATABASE_URL", postgres.url("standorte", DatabaseRole.FRONT))
     front = create_app()
     network = Network(front, runtime)

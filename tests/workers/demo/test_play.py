@@ -1,4 +1,4 @@
-"""Tests of playing the demo's scenes: expected results are accepted, and every other result is reported."""
+"""Tests of playing the demo's scenes: an expected result is accepted, and every other result is reported."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ HELD = Stand(Status.HELD, Reason.NO_NUMBERS_AVAILABLE)
 
 
 class Portal:
-    """A fake of the portal's API.
+    """A fake of the portal's API for `httpx`.
 
-    Each GET returns the next of `states` (status, reason), then the last one again and again; the status "broken" is an
-    answer 500. With `same`, all POSTs with one idempotency key have the same request; otherwise each makes a new one.
+    Each GET returns the next of `states`, then the last one again and again. A state is a status and a reason; the
+    status "broken" stands for an answer 500. With `same`, all POSTs with one idempotency key get the same request;
+    otherwise each makes a new one.
     """
 
     def __init__(self, *states: tuple[str, str | None], same: bool = True) -> None:

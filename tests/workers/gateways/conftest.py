@@ -1,4 +1,4 @@
-"""Fixtures of the gateways' tests: Kamailio's database with the trunks of the demo data."""
+"""Fixtures of the gateways' tests: the portal's and Kamailio's databases with the trunks of the demo data."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def network(
     worker_registrar_url: str,
     clock: FakeClock,
 ) -> Iterator[Network]:
-    """Provide the portal's database with the trunks of the demo data and sixty free number blocks.
+    """Provide the portal's database with the trunks of the demo data and sixty free number blocks, as a `Network`.
 
     Kamailio's database has the same trunks and numbers, and a registration at each trunk.
     """
@@ -74,7 +74,7 @@ def network(
 
 @pytest.fixture
 def before(network: Network) -> Tables:
-    """Return the rows of Kamailio's tables as they are before the test changes any."""
+    """Return the rows of Kamailio's tables as they are before the test changes them."""
     return network.everything()
 
 
@@ -95,7 +95,7 @@ def forwarding(network: Network) -> str:
 
 @pytest.fixture
 def account(network: Network, owner_database: Database) -> Account:
-    """Provide an account without trunks, and a Kamailio that has two trunks of which the portal does not know."""
+    """Return an account without trunks. Kamailio's database then has two trunks that the portal does not know."""
     network.by_hand(SUBSCRIBER, ["old1", "in-the-clear", "", ""])
     network.by_hand(SUBSCRIBER, ["old2", "", HA1, HA1B])
     network.by_hand(ALIASES, ["old1", 495219999800, 495219999911])
@@ -106,7 +106,10 @@ def account(network: Network, owner_database: Database) -> Account:
 
 @pytest.fixture
 def take(network: Network, worker_registrar_url: str, tmp_path: Path) -> Take:
-    """Provide a function that writes lines to a CSV file and imports it; it returns the summary and all findings."""
+    """Provide a function that writes lines to a CSV file of trunks and imports it.
+
+    Its parameters are the lines and, as keyword, `dry` for a dry run. It returns the summary and all findings.
+    """
 
     def take(*lines: str, dry: bool = False) -> tuple[TrunkSummary, list[Finding]]:
         file = tmp_path / "trunks.csv"

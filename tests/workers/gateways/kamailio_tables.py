@@ -1,4 +1,4 @@
-"""The portal's and Kamailio's database together, for tests of the scheduled job `registrar`, which compares them."""
+"""The portal's and Kamailio's databases together, for tests of the scheduled job `registrar`, which compares them."""
 
 from __future__ import annotations
 
@@ -30,19 +30,22 @@ Tables = list[list[tuple[Any, ...]]]
 
 @dataclass
 class Network:
-    """The portal's database and Kamailio's, and methods that run the scheduled job `registrar` and check it."""
+    """The portal's and Kamailio's databases, and methods that run the scheduled job `registrar` and check its result.
+
+    `kamailio` is a connection to Kamailio's database.
+    """
 
     runtime: Runtime
     clock: FakeClock
     kamailio: psycopg.Connection
 
     def by_hand(self, statement: str, values: Any = ()) -> list[tuple[Any, ...]]:
-        """Execute an SQL statement in Kamailio's database, past the portal; return its rows, if it has any."""
+        """Execute an SQL statement in Kamailio's database, bypassing the portal; return its rows, if it has any."""
         cursor = self.kamailio.execute(statement.encode(), values or None)
         return cursor.fetchall() if cursor.description else []
 
     def everything(self) -> Tables:
-        """Return the rows of all tables that Kamailio reads, sorted, without columns that differ by row or time."""
+        """Return the sorted rows of each table that Kamailio reads, without row ids and times, which always differ."""
         return [sorted(self.by_hand(rows), key=str) for rows in ROWS]
 
     def run(self, *, dry: bool = False, allow_removals: bool = False) -> JobRun:
@@ -57,7 +60,7 @@ class Network:
     def write(self) -> None:
         """Write due trunks and number blocks to Kamailio's database as a worker does.
 
-        Three times, and after each the clock is moved to the next retry.
+        It does so three times, and after each time advances the clock so far that a failed write is due again.
         """
         for _ in range(3):
             sync_registrar(self.runtime)

@@ -1,4 +1,4 @@
-"""Tests of the records of calls and refused logins on a real PostgreSQL: how long, and how many, are kept."""
+"""Tests of the records of calls and of refused logins on a real PostgreSQL: for how long and how many are kept."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def records(worker_registrar_url: str) -> KamailioCallRecords:
 
 
 def note(network: psycopg.Connection, user: str, count: int, at: datetime = NOW) -> None:
-    """Add records of `count` calls of the trunk with the SIP user `user` at this time."""
+    """Add `count` records of calls at the time `at` to the trunk with the SIP user `user`."""
     network.execute(CALLS, {"user": user, "count": count, "at": at})
 
 
 def left(network: psycopg.Connection) -> list[tuple[str, int]]:
-    """Return SIP user and number of recorded calls of each trunk that has any, sorted by user."""
+    """Return the SIP user and the number of recorded calls of each trunk that has any, sorted by SIP user."""
     return network.execute("SELECT username, count(*) FROM calls GROUP BY 1 ORDER BY 1").fetchall()
 
 

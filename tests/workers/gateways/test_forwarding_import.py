@@ -1,4 +1,4 @@
-"""Tests that call forwardings are taken over from a file, and written to the registrar by the adoption only."""
+"""Tests that call forwardings are imported from a CSV file, and reach the registrar only when a trunk is adopted."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ Forward = Callable[..., tuple[RowSummary, list[Finding]]]
 
 @pytest.fixture
 def forward(network: Network, tmp_path: Path) -> Forward:
-    """Provide a function that writes lines to a CSV file and imports it; it returns the summary and all findings."""
+    """Provide a function that writes lines to a CSV file of forwardings and imports it.
+
+    Its parameters are the lines and, as keyword, `dry` for a dry run. It returns the summary and all findings.
+    """
 
     def forward(*lines: str, dry: bool = False) -> tuple[RowSummary, list[Finding]]:
         file = tmp_path / "forwardings.csv"
@@ -45,13 +48,13 @@ def forward(network: Network, tmp_path: Path) -> Forward:
 
 @pytest.fixture
 def trunk(account: Account, take: Take) -> str:
-    """Provide the SIP user of a trunk that was taken over, with 112 numbers from +49 5219999800 on."""
+    """Import a trunk with 112 numbers from +49 5219999800 on, and return its SIP user."""
     assert take(line(account.customer_number))[1] == []
     return "old1"
 
 
 def present(network: Network, account: Account) -> list[CallForwarding]:
-    """Return the account's forwardings."""
+    """Return the account's call forwardings in the portal."""
     with network.runtime.database.transaction() as session:
         return list(forwardings_of(session, session.get_one(Account, account.id)))
 

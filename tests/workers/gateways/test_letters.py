@@ -1,4 +1,4 @@
-"""Tests of letters as PDF files: their text, with any names of people and places, and a QR code that can be scanned."""
+"""Tests of letters as PDF files: their text, with names in any script, and a QR code that can be scanned."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _POINTS = 72 / 25.4
 
 
 def printed(folder: Path, letter: Letter = LETTER, carrier: Carrier | None = None) -> PdfReader:
-    """Print the letter as a PDF file in the folder; return a reader of the file."""
+    """Print the letter as a PDF file in the folder; return a `PdfReader` of the file."""
     LetterFolder(folder, "Standortverwaltung", carrier).print_letter(letter)
     return PdfReader(folder / f"{letter.key}.pdf")
 
@@ -55,9 +55,9 @@ def text_of(found: PdfReader) -> str:
 
 
 def placed(found: PdfReader) -> list[tuple[str, float, float, float]]:
-    """Return each text of the PDF's first page with its place and size.
+    """Return each text of the PDF's first page with its position and size.
 
-    The place is in millimetres from the left and from the top, the size in points.
+    A text comes with millimetres from the left edge, millimetres from the top, and the size in points.
     """
     texts: list[tuple[str, float, float, float]] = []
 

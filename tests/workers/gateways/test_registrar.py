@@ -1,4 +1,4 @@
-"""Tests of the gateway to the registrar on Kamailio's real tables, which are read with Kamailio's queries."""
+"""Tests of the gateway to the registrar on Kamailio's real tables, which the tests read with Kamailio's queries."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def registrar(worker_registrar_url: str) -> Iterator[KamailioRegistrar]:
 
 
 class Kamailio:
-    """Reads Kamailio's database in tests."""
+    """Reads Kamailio's database in tests: rows of a query, and a trunk's numbers and preferences."""
 
     def __init__(self, url: str) -> None:
         self._url = plain_url(url)
@@ -56,7 +56,7 @@ class Kamailio:
 
 @pytest.fixture
 def kamailio(registrar_url: str) -> Kamailio:
-    """Provide a reader of Kamailio's database."""
+    """Return a reader of Kamailio's database."""
     return Kamailio(registrar_url)
 
 

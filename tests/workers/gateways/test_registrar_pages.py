@@ -18,7 +18,10 @@ from workers.gateways.subscribers import KamailioSubscribers
 def test_twenty_thousand_subscribers_are_never_in_memory_at_once(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Expect pages of at most 100 rows on both sides, also in each look-up, repair and list of findings."""
+    """Run the job on 20,000 unknown subscribers and 10,000 missing ones: no page may have more than 100 rows.
+
+    This applies to both sides, and to each look-up, repair and list of findings.
+    """
     monkeypatch.setattr(sides, "PAGE", 100)
     with network.runtime.database.transaction() as session:
         session.execute(sa.text(MANY), {"count": 10_000, "domain": DOMAIN, "secret": VAULT.seal("geheim")})
@@ -40,7 +43,7 @@ def test_twenty_thousand_subscribers_are_never_in_memory_at_once(
 
 
 class Pages:
-    """Counts the pages (lists of rows) that watched functions return, and keeps the size of the largest one."""
+    """Counts the pages (lists of rows) that watched functions return, and records the size of the largest one."""
 
     def __init__(self) -> None:
         self.count = 0

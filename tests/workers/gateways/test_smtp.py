@@ -1,4 +1,4 @@
-"""Tests of sending mails to a real SMTP server: what arrives, and which failures are temporary and which permanent."""
+"""Tests of sending mails to a real SMTP server: what arrives, and which failures are temporary or permanent."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SENDER = "Grüße & Co <noreply@portal.example>"
 
 @pytest.fixture
 def mailer(smtp_sink: MailSink) -> Iterator[SmtpMailer]:
-    """Yield a mailer for the test's SMTP server."""
+    """Provide a mailer for the test's SMTP server; its connection is closed after the test."""
     mailer = SmtpMailer(smtp_sink.url, SENDER)
     yield mailer
     mailer.close()
@@ -169,7 +169,7 @@ class SlowSink(MailSink):
 
 @pytest.fixture
 def slow_sink() -> Iterator[SlowSink]:
-    """Run a mail server that accepts each mail, but answers only after 0.6 seconds."""
+    """Provide a running mail server that accepts each mail, but answers only after 0.6 seconds."""
     sink = SlowSink()
     sink.start()
     yield sink
@@ -305,7 +305,7 @@ def test_what_is_wrong_with_the_sender_is_not_the_mails_fault(
 
 
 class TlsSink(MailSink):
-    """A mail server to which clients connect with TLS from the start; its certificate is self-signed."""
+    """A mail server to which clients connect over TLS from the start. `certificate` has its certificate and key."""
 
     def __init__(self, certificate: Path) -> None:
         super().__init__()
@@ -319,7 +319,7 @@ class TlsSink(MailSink):
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """Return a file with a self-signed certificate, which no client trusts by itself, and its private key."""
+    """Return a file with a self-signed certificate and its private key. No client trusts the certificate by default."""
     return self_signed(tmp_path)
 
 

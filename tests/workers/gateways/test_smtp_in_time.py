@@ -1,4 +1,4 @@
-"""Tests of mail servers that send an answer byte by byte: a conversation ends in time, at whichever command that is."""
+"""Tests of mail servers that send an answer byte by byte: at whichever command, the conversation ends in time."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _ANSWERS = {
 
 
 class DrippingServer:
-    """A mail server for one conversation, which answers one command byte by byte for 20 seconds, and others at once.
+    """A mail server for one conversation. It answers one command byte by byte for 20 seconds, and others at once.
 
-    `at` is this command, or the greeting.
+    `at` is this command, such as "DATA", or "greeting".
     """
 
     def __init__(self, at: str) -> None:
@@ -42,7 +42,7 @@ class DrippingServer:
         self._listening = socket.create_server((LOOPBACK, 0))
         self.port: int = self._listening.getsockname()[1]
         self.left = Event()
-        """Set when the client, not this server, has ended the connection."""
+        """Set when the client has ended the connection; not set if this server has."""
         self._ended = Event()
         self._thread = Thread(target=self._talk, daemon=True)
         self._thread.start()
@@ -92,7 +92,7 @@ class DrippingServer:
 
 @pytest.fixture
 def dripping(request: pytest.FixtureRequest) -> Iterator[DrippingServer]:
-    """Run a mail server that answers one command byte by byte. The command is the test's parameter."""
+    """Provide a running mail server that answers one command byte by byte. The command is the test's parameter."""
     server = DrippingServer(request.param)
     yield server
     server.end()
@@ -138,7 +138,10 @@ def test_a_worker_that_stops_takes_its_leave_in_time(dripping: DrippingServer, m
 
 
 def test_of_several_addresses_of_a_server_all_together_have_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Check that all addresses of a name share one time limit, if none takes a connection because its queue is full."""
+    """Send a mail to a host name with three addresses that accept no connection: all together have one time limit.
+
+    The first address uses up the time, so the others are not tried. None accepts because its queue is full.
+    """
     full = [socket.socket() for _ in range(3)]
     waiting = []
     for server in full:

@@ -1,4 +1,4 @@
-"""Tests that trunks of a running Kamailio are taken over, and that it is left as it is until they are adopted."""
+"""Tests that trunks of a running Kamailio are imported, and that Kamailio's rows stay unchanged until the adoption."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from workers.gateways.subscribers import KamailioSubscribers
 
 
 def adopt(network: Network, sip_user: str | None = None) -> tuple[int, dict[str, list[str]]]:
-    """Adopt all trunks that wait for it, or that of `sip_user`.
+    """Adopt all trunks that wait for it, or only the trunk of `sip_user`.
 
-    Return how many were adopted, and by SIP user what differs of the others.
+    Return how many were adopted, and what differs at each of the others, by SIP user.
     """
     refused: dict[str, list[str]] = {}
     there = network.runtime.ports.subscribers
@@ -47,7 +47,7 @@ def adopt(network: Network, sip_user: str | None = None) -> tuple[int, dict[str,
 
 
 def ha1_there(network: Network) -> str:
-    """Return the digest of the login old1 that Kamailio has."""
+    """Return the password digest (HA1) of the SIP user old1 in Kamailio's database."""
     [[ha1]] = network.by_hand("SELECT ha1 FROM subscriber WHERE username = 'old1'")
     return str(ha1)
 
@@ -58,7 +58,7 @@ def md5(text: str) -> str:
 
 
 def trunk_of(network: Network, sip_user: str) -> tuple[SipTrunk, list[NumberBlock]]:
-    """Return the portal's trunk with this SIP user, and its blocks."""
+    """Return the portal's trunk with this SIP user, and its number blocks."""
     with network.runtime.database.transaction() as session:
         trunk = session.scalars(sa.select(SipTrunk).where(SipTrunk.sip_user == sip_user)).one()
         blocks = sa.select(NumberBlock).where(NumberBlock.trunk_id == trunk.id).order_by(NumberBlock.first_number)
@@ -138,7 +138,10 @@ def test_before_the_first_import_nothing_is_removed(network: Network, account: A
 
 
 def changed_here(network: Network, secret: str | None = None) -> None:
-    """Change the trunk old1 as a page of the portal does, and write it as a worker does."""
+    """Change the trunk old1 as a page of the portal does, and write it to Kamailio as a worker does.
+
+    `secret` is its new SIP password (None: the password stays).
+    """
     with network.runtime.database.transaction() as session:
         trunk = session.scalars(sa.select(SipTrunk).where(SipTrunk.sip_user == "old1")).one()
         if secret is not None:

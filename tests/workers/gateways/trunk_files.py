@@ -1,4 +1,4 @@
-"""Files of trunks, and rows of a Kamailio that has trunks of which the portal does not know."""
+"""Lines of CSV files of trunks, and SQL that gives Kamailio trunks which the portal does not know."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Take = Callable[..., tuple[TrunkSummary, list[Finding]]]
 
 
 def line(customer_number: str, sip_user: str = "old1", **changes: str) -> str:
-    """Return a valid line of a file of trunks, with the columns in `changes` replaced."""
+    """Return a valid line of a CSV file of trunks, with the columns in `changes` replaced."""
     values = {
         "customer_number": customer_number,
         "sip_user": sip_user,

@@ -27,7 +27,7 @@ def directory(tmp_path: Path) -> StackDirectory:
 
 @pytest.fixture
 def bystander() -> subprocess.Popen[bytes]:
-    """Start a process in a session of its own, as every child of a stack has; return it."""
+    """Start a process in its own session, as every child of an embedded stack has, and return it."""
     return subprocess.Popen(["/bin/sleep", "600"], start_new_session=True)
 
 

@@ -24,8 +24,8 @@ SLEEPER = "import time, os; print('here', os.getpid(), flush=True); time.sleep(6
 class Watched:
     """A supervisor with a record of what it does.
 
-    `lines` are the lines that its children have printed, each with the child's name; `children` are the running
-    children that it has saved last, by name.
+    `lines` are pairs of a child's name and a line that it has printed. `children` are the running children by name, as
+    the supervisor has saved them last.
     """
 
     def __init__(self, backoff: Backoff = QUICK) -> None:
@@ -37,7 +37,7 @@ class Watched:
         self.children = dict(children)
 
     def said(self, name: str, part: str) -> int:
-        """Return how many lines of the child `name` contain `part`."""
+        """Return how many lines of the child `name` contain the text `part`."""
         return sum(1 for speaker, line in self.lines if speaker == name and part in line)
 
 
@@ -53,9 +53,9 @@ def python(program: str) -> list[str]:
 
 
 def watch(story: Callable[[Watched], Awaitable[None]], backoff: Backoff = QUICK) -> Watched:
-    """Run the coroutine `story` with a supervisor, then stop the supervisor; return it with its record.
+    """Run the body of a test, then stop the supervisor; return the supervisor with its record.
 
-    `story` is the body of a test.
+    `story` is the body: a coroutine function that gets the supervisor with its record.
     """
     watched = Watched(backoff)
 

