@@ -1,4 +1,7 @@
-"""Fixtures with real servers, which are started once for each test process: PostgreSQL, Redis and a mail server."""
+"""Fixtures of all tests, with real servers: PostgreSQL, Redis, RabbitMQ and a mail server.
+
+All but the mail server are started once for each test process.
+"""
 
 from __future__ import annotations
 
@@ -212,7 +215,7 @@ def portal_url(postgres: EmbeddedPostgres, database: Database) -> str:
 
 @pytest.fixture
 def changing_products(owner_database: Database) -> Iterator[None]:
-    """Restore the price list after the test, which may change it."""
+    """Let the test change the price list; restore it after the test."""
     yield
     with owner_database.transaction() as session:
         for row in PRICE_LIST:

@@ -38,8 +38,7 @@ def kept_rows(engine: sa.Engine) -> Iterator[KeptRows]:
 class KeptRows:
     """A copy of the rows of all tables that were not empty, in the database's schema `kept`.
 
-    `names` are these tables; `connection` is the connection of `engine` on which they are copied, still in that
-    transaction.
+    `names` are these tables; `connection` is a connection of `engine`, in the transaction that has copied them.
     """
 
     def __init__(self, engine: sa.Engine, names: set[str], connection: sa.Connection) -> None:

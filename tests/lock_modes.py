@@ -31,14 +31,15 @@ _WRITTEN = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM) (\w+)")
 _NEVER_WAITS = re.compile(r"\bSKIP LOCKED\b|\bNOWAIT\b")
 _TABLES = metadata.tables
 _APPENDED = {"audit_entries", "findings", "messages", "timeline_entries"}
-"""Tables to which the operations only add rows. No other transaction locks these rows."""
+"""Tables to which the operations only add rows: no other transaction waits for a lock on a new row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lock:
     """A row lock that a statement takes: the table of the rows, and the lock's mode.
 
-    `waits`: the statement waits if another transaction has locked a row; False for SKIP LOCKED and NOWAIT.
+    `waits` says whether the statement waits if another transaction has locked a row; it is False for SKIP LOCKED and
+    NOWAIT.
     """
 
     table: str

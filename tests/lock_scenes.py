@@ -117,7 +117,7 @@ class Operation:
     whole: Callable[[Pipeline, Scene], object] | None = None
 
     def run(self, pipeline: Pipeline, scene: Scene) -> None:
-        """Do the operation with the pipeline's database. Ignore a `DomainError`, raised because a rule forbids it.
+        """Do the operation with the pipeline's database. Ignore a `DomainError`, which says that a rule forbids it.
 
         The other operation may have come first and changed what is allowed.
         """
@@ -184,9 +184,10 @@ def _prepared(name: str, submit: Callable[[Session, Scene], Request]) -> Act:
 
 
 def _free(name: str, submit: Callable[[Session, Scene], Request]) -> Act:
-    """Return a function that submits a request by `submit`, once in a scene, and leaves it unclaimed.
+    """Return a function that submits a request by calling `submit`, and leaves it unclaimed.
 
-    A person can then cancel it. The request's id is stored in the scene under `name`.
+    A person can then cancel the request. The function submits it once in each scene, and stores its id in `Scene.ids`
+    under `name`.
     """
 
     def prepare(session: Session, scene: Scene) -> None:

@@ -51,7 +51,7 @@ class LeftOut(Exception):
 LIMIT = 2000
 """The most milliseconds until a phone system notices a change, and for an order during trouble elsewhere."""
 MOST_SLOWED = 1.5
-"""The median duration of orders or links may be this many times the usual one during trouble elsewhere."""
+"""During trouble elsewhere, the median duration of orders or links may be at most this many times the usual one."""
 
 
 def dial_tone(system: System, size: Size) -> list[Figure]:

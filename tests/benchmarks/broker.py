@@ -46,9 +46,10 @@ def _rate(system: System, posts: int) -> float:
 
 
 def _commands(cause: list[str], end: list[str]) -> State:
-    """Return a context manager that executes the Redis command `cause` when it is entered, and `end` when it is left.
+    """Return a function that gets the system and returns a context manager, which breaks Redis during its block.
 
-    A command is a list of its words, such as CONFIG, SET, maxmemory, 1.
+    It executes the Redis command `cause` at the beginning and `end` at the end. A command is a list of its words, such
+    as CONFIG, SET, maxmemory, 1.
     """
 
     @contextmanager

@@ -56,9 +56,9 @@ class Felt:
     dial_tone: list[float]
     """From the POST of an order, whose proofs are all given, to the first 200 for a REGISTER of its new trunk."""
     completed: list[float]
-    """From the POST of another order until its status is completed; measured alternately with `dial_tone`."""
+    """Seconds from the POST of another order until its status is completed; measured alternately with `dial_tone`."""
     registration: list[float]
-    """One REGISTER of a trunk that exists already, with its challenge."""
+    """Seconds of one REGISTER of a trunk that exists already, including the challenge."""
     in_force: dict[str, list[float]]
     """The seconds of each change, by its name such as "a renewed secret": from the portal's form until a phone notices.
     """

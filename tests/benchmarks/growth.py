@@ -83,8 +83,8 @@ WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY pg_total_
 class Asked:
     """What PostgreSQL did for one question, such as a page of the portal: statements, pages of 8 KiB and milliseconds.
 
-    `indexes` are the used indexes of tables that grow. `whole` are the tables that grow of which a statement read all
-    rows. `fails` is the error with which the question failed; empty if it was answered.
+    Of the tables that grow, `indexes` are the indexes that were used, and `whole` the tables that a statement read
+    completely. `fails` is the error with which the question failed; empty if it was answered.
     """
 
     statements: int = 0
@@ -127,7 +127,7 @@ class Table:
 class Growth:
     """What was read for each question, by its name, with `few` orders and with `many`.
 
-    `orders` is how many orders `many` means. `tables` are the large tables then, those with more than half as many
+    `orders` is the number of orders in the larger case. `tables` are the tables that then have more than half as many
     rows.
     """
 

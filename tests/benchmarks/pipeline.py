@@ -19,7 +19,7 @@ from tests.benchmarks.system import System
 from tests.fakes import wait_until
 
 SWEPT_EVERY = 2.0
-"""Seconds between two sweeps, as many as between those that beat asks for in production."""
+"""Seconds between two sweeps: the same as in production, where beat asks for them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,10 @@ def _is_completed(plant: Plant, id: UUID) -> bool:
 
 
 def _wait_for_end(plant: Plant) -> None:
-    """Wait until no work is left, or until the amount left has not fallen for `GIVES_UP` seconds; then print it."""
+    """Wait until no work is left, or until the amount left has not fallen for `GIVES_UP` seconds.
+
+    In the second case, print how many rows of work are left.
+    """
     fewest, moved = math.inf, time.monotonic()
     while left := _left(plant):
         if left < fewest:

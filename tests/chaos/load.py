@@ -51,7 +51,7 @@ PAUSE = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Owned:
-    """An account that can be linked: its customer number, and its administrator."""
+    """An account that can be linked: its customer number, and its administrator (`owner`)."""
 
     customer_number: str
     owner: Principal
@@ -173,9 +173,9 @@ class Load:
         return None
 
     def _link(self, customer: Customer, owned: Owned) -> bool:
-        """Link the account `owned`. Return whether the link request was accepted.
+        """Request the link of the account `owned`. Return whether the link request was accepted.
 
-        It is proved by the administrator's login, a link code or the administrator's consent; chance decides by which.
+        The proof is the administrator's login, a link code or the administrator's consent, chosen by chance.
         """
         proof = {"method": "credentials", "email": owned.owner.email, "password": PASSWORD}
         method = random.choice(["credentials", "link_code", "consent"])

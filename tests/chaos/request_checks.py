@@ -19,7 +19,10 @@ TOLD = ("main", "kind", "status", "step", "reason", "customer_number")
 
 @check("lost: accepted, and not there")
 def lost(evidence: Evidence) -> Iterator[str]:
-    """Yield a finding for each call answered with 202 whose request is missing, and for each lost bulk file."""
+    """Yield a finding for each call answered with 202 whose request is missing.
+
+    Also yield one for each bulk file that was sent and is missing.
+    """
     known = {str(row["id"]) for row in evidence.ask("SELECT id FROM requests")}
     for call in evidence.record["accepted"]:
         if call["id"] not in known:

@@ -113,7 +113,7 @@ def charges(evidence: Evidence) -> Iterator[str]:
 def _by_contract(evidence: Evidence) -> tuple[dict[int, Rows], dict[int, Rows]]:
     """Return the lines of each contract and the completed changes of each contract, as two dictionaries by contract id.
 
-    Both lists are in the order of time.
+    The rows of each contract are in the order of time.
     """
     lines: dict[int, Rows] = defaultdict(list)
     for row in evidence.ask(

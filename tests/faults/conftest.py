@@ -171,7 +171,7 @@ class Plant:
     def order(self, count: int, draft: OrderDraft | None = None) -> list[UUID]:
         """Save `count` orders as the web application does, but send no Celery message that they are due.
 
-        Return the requests' ids. `draft` is the order that is saved so often (None: the example order).
+        Return the requests' ids. Each order has the content `draft` (None: the example order).
         """
         order, main = draft or an_order(), self.main
         with self.database.transaction() as session:

@@ -66,7 +66,10 @@ def test_a_celery_worker_killed_inside_a_step_is_replaced(plant: Plant, point: s
     "point", [f"{step}.{when}" for step in ("verify", "receipt", "mail", "letter") for when in ("before", "after")]
 )
 def test_a_worker_killed_while_it_asks_for_proofs_is_replaced(plant: Plant, point: str) -> None:
-    """Expect one receipt, one mail with a code and one letter; with both codes entered, the order is completed."""
+    """Kill the worker at `point`: one receipt, one mail with a code and one letter are sent all the same.
+
+    With both codes entered, the order is completed.
+    """
     contact = Contact("Nele Neu", "nele@example.com", None)
     place = Location("Filiale Mitte", "Torstr. 1", "10119", "Berlin")
     [id] = plant.order(1, an_order(contact=contact, location=place))
@@ -87,7 +90,10 @@ def test_a_worker_killed_while_it_asks_for_proofs_is_replaced(plant: Plant, poin
     "point", ["verify.before", "verify.after", "attach.before", "attach.after", "receipt.after", "mail.after"]
 )
 def test_a_worker_killed_while_it_links_is_replaced(plant: Plant, point: str) -> None:
-    """Expect one receipt, one question to the owner, one attachment, and one mail each to requester and owner."""
+    """Kill the worker at `point`: the account is attached, and each mail is sent once.
+
+    The mails are the receipt, the question to the owner, and one about the end to requester and owner each.
+    """
     with plant.database.transaction() as session:
         owner = make_user(session)
         account = make_account(session, administrator=owner)
@@ -116,9 +122,10 @@ def test_a_worker_killed_while_it_links_is_replaced(plant: Plant, point: str) ->
     "point", ["verify.before", "verify.after", "attach.before", "attach.after", "receipt.after", "mail.after"]
 )
 def test_a_worker_killed_while_it_switches_is_replaced(plant: Plant, point: str) -> None:
-    """Expect one question to the present main account, and one move of the account to the new one.
+    """Kill the worker at `point`: the account goes over to the new main account, and each mail is sent once.
 
-    Expect one receipt, and one mail about the end to each of the three sides.
+    The mails are the receipt, the question to the present main account, and one about the end to each of the three
+    sides.
     """
     with plant.database.transaction() as session:
         former, chief = make_main(session)
@@ -152,9 +159,9 @@ def test_a_worker_killed_while_it_switches_is_replaced(plant: Plant, point: str)
 
 @pytest.mark.parametrize("point", [f"{step}.{when}" for step in ("verify", "change") for when in ("before", "after")])
 def test_a_worker_killed_while_it_changes_a_contract_is_replaced(plant: Plant, point: str) -> None:
-    """Expect that the change is made once, on its day: one new line in the contract and one mail about the end.
+    """Kill the worker at `point`: the change is made once, on its day, with one new line in the contract.
 
-    The registrar has the new number of channels.
+    One mail about the end is sent, and the registrar gets the new number of channels.
     """
     plant.order_one_trunk()
     with plant.database.transaction() as session:
@@ -177,9 +184,9 @@ def test_a_worker_killed_while_it_changes_a_contract_is_replaced(plant: Plant, p
 
 @pytest.mark.parametrize("point", [f"{step}.{when}" for step in ("verify", "assign") for when in ("before", "after")])
 def test_a_worker_killed_while_it_adds_numbers_is_replaced(plant: Plant, point: str) -> None:
-    """Expect one new number block: one line in the contract, its numbers at the registrar, and one mail about the end.
+    """Kill the worker at `point`: the trunk gets one new number block, and the contract one line for it.
 
-    No block stays reserved.
+    One mail about the end is sent, the registrar gets the numbers, and no block stays reserved.
     """
     plant.order_one_trunk()
     with plant.database.transaction() as session:
@@ -201,9 +208,9 @@ def test_a_worker_killed_while_it_adds_numbers_is_replaced(plant: Plant, point: 
 
 @pytest.mark.parametrize("point", [f"{step}.{when}" for step in ("verify", "cancel") for when in ("before", "after")])
 def test_a_worker_killed_while_it_closes_a_cancelled_account_is_replaced(plant: Plant, point: str) -> None:
-    """Expect that the account is closed and its contract ends at the agreed moment, with one mail about the end.
+    """Kill the worker at `point`: the account is closed, and its contract ends at the agreed moment.
 
-    The registrar has no record of the trunk any more, and the account no numbers.
+    One mail about the end is sent. The account has no numbers any more, and the registrar no record of the trunk.
     """
     plant.order_one_trunk()
     with plant.database.transaction() as session:

@@ -1,4 +1,4 @@
-"""The load balancer before the web front ends, which runs an example of docs/ with only the file paths changed."""
+"""The load balancer in front of the web front ends, configured by an example of docs/ with only file paths changed."""
 
 from __future__ import annotations
 

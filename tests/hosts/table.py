@@ -97,7 +97,7 @@ class Span:
         return max((end - (self.began if end < self.returned else self.returned) for end in ends), default=0.0)
 
     def wrong(self, record: Record) -> list[str]:
-        """Return a sentence for each thing that is not acceptable; an empty list if everything is."""
+        """Return a sentence for each thing that is not acceptable; an empty list if there is none."""
         missed = {"did not heal": self.healed, "did not come back": self.back, "went on with errors": self.calm}
         found = [f"{self.host}: {what}" for what, seconds in missed.items() if seconds is None]
         if (last := self.last_error(record)) > LONGEST:

@@ -58,7 +58,7 @@ SPELLINGS = {
 def test_an_emergency_call_goes_where_the_address_says_whatever_else(sites: Sites, psap_port: int, number: str) -> None:
     """Call with the trunk suspended, its only channel in use, and a foreign number in From: all spellings succeed.
 
-    Each call goes to the emergency service area of the location's address. With a wrong password it is refused.
+    Each call goes to the emergency number with the postal code of the location. With a wrong password it is refused.
     """
     berlin, hamburg = sites.order(channels=1), sites.order()
     for phone in (berlin, hamburg):

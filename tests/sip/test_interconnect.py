@@ -1,6 +1,6 @@
 """Tests that calls of the telephone network are accepted at one port only, and from the network's addresses only.
 
-Other tests check that a called phone learns nothing of the network except the caller's number.
+A called phone must learn nothing of the network except the caller's number.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Tests of what Kamailio does when its timeouts end, with short timeouts.
+"""Tests of what Kamailio does when a timeout ends, such as that of a call whose phones have died.
 
-For example after the phones of a call have died, or on a silent TCP connection.
+The timeouts are shortened for these tests.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from workers.stack.ports import LOOPBACK
 
 
 def make_certificates(folder: Path) -> Path:
-    """Create a certification authority and a certificate that it has issued in a new folder; return the folder.
+    """Create a certification authority, and a certificate that it has issued, in the new folder; return the folder.
 
     The files have the names that Kamailio reads.
     """

@@ -31,7 +31,7 @@ NOT_FOR_CONTAINERS = {
 }
 """Settings that docker-compose.yml does not set.
 
-They are for parts that share an environment, for development, or for tuning.
+They are for programs that share one environment, for development, or for tuning.
 """
 
 

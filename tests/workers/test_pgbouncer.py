@@ -123,7 +123,7 @@ def test_each_transaction_brings_its_limits_and_its_caller_and_leaves_none_behin
 
 
 def facts(session: Session) -> tuple[str, str]:
-    """Return statement timeout and caller of row-level security, two settings of the transaction's connection."""
+    """Return two settings of the transaction's connection: statement timeout, and caller of row-level security."""
     limit, caller = session.execute(
         sa.text("SELECT current_setting('statement_timeout'), coalesce(current_setting('standorte.caller', true), '')")
     ).one()

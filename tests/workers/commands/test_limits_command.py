@@ -1,4 +1,7 @@
-"""Tests of `standorte accounts limits`, which sets limits for one company. Bulk files that waited for them continue."""
+"""Tests of `standorte accounts limits`, which sets limits for one company.
+
+Bulk files that waited because of a limit continue.
+"""
 
 from __future__ import annotations
 

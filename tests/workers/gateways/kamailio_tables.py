@@ -67,11 +67,11 @@ class Network:
             self.clock.advance(self.runtime.retry.first * 2)
 
     def mended(self, before: Tables, *found: tuple[str, str]) -> list[Finding]:
-        """Run the job `registrar` with the permission to delete; assert that it finds exactly `found`, and repairs all.
+        """Run the job `registrar` with permission to delete; assert that it finds exactly `found`, and repairs it all.
 
-        `found` are pairs of kind and subject. A dry run before must have the same findings and change nothing.
-        Afterwards Kamailio's tables must equal `before`, and another run must find nothing. Return the findings of the
-        real run.
+        `found` are pairs of kind and subject of a finding. A dry run before must have the same findings and change
+        nothing. Afterwards Kamailio's tables must equal `before`, and another run must find nothing. Return the
+        findings of the real run.
         """
         spoilt = self.everything()
         dry = self.findings(self.run(dry=True, allow_removals=True))
