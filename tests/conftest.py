@@ -170,7 +170,7 @@ def _session_worker_database(postgres: EmbeddedPostgres) -> Iterator[Database]:
 
 @pytest.fixture(scope="session")
 def emptying(postgres: EmbeddedPostgres) -> Iterator[Emptying]:
-    """Provide an `Emptying` of all tables of the portal's database except for the reference data."""
+    """Provide an object that empties all tables of the portal's database except for the reference data."""
     tables = [table.name for table in metadata.tables.values() if table.name not in _REFERENCE]
     # What is known from the start was never asked.
     asked = "DELETE FROM known_places WHERE asked_at IS NOT NULL"

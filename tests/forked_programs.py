@@ -1,6 +1,7 @@
-"""Runs the portal's programs in processes forked from one that has imported their modules: two seconds faster.
+"""Runs the portal's programs in processes forked from one that has imported their modules.
 
-Other tests run `standorte up` and the documented way of setting up, which start a Python interpreter for each program.
+This saves two seconds for each program. Other tests run `standorte up` and the documented way of setting up, which
+start a Python interpreter for each program.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class LeftOut(Exception):
 
 
 LIMIT = 2000
-"""The most milliseconds until a phone system notices a change, and for an order during trouble elsewhere."""
+"""The most milliseconds until a phone system notices a change, or an order is completed during trouble elsewhere."""
 MOST_SLOWED = 1.5
 """During trouble elsewhere, the median duration of orders or links may be at most this many times the usual one."""
 
@@ -244,7 +244,10 @@ def bulks(system: System, size: Size) -> list[Figure]:
 
 
 def number_search(system: System, size: Size) -> list[Figure]:
-    """Measure how long the search for a number by a part of it takes, against reading one row by its primary key."""
+    """Measure how long the search for a phone number by some or all of its digits takes.
+
+    The baseline is reading one row by its primary key.
+    """
     found = search.measure(system.database, size.accounts, size.posts // 10)
     against = "one row by its primary key"
     return [

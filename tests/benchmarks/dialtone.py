@@ -54,7 +54,7 @@ class Felt:
     """Seconds of each measured order, registration and change of a trunk."""
 
     dial_tone: list[float]
-    """From the POST of an order, whose proofs are all given, to the first 200 for a REGISTER of its new trunk."""
+    """Seconds from the POST of an order with all proofs given to the first 200 for a REGISTER of its new trunk."""
     completed: list[float]
     """Seconds from the POST of another order until its status is completed; measured alternately with `dial_tone`."""
     registration: list[float]

@@ -99,7 +99,7 @@ class System:
             return bool(session.scalar(sa.select(sa.exists().where(table.due_at.is_not(None)))))
 
     def idle_but_alone(self) -> bool:
-        """Return whether every request of a bulk file has ended, and every message about a bulk file has been sent.
+        """Return whether all requests of bulk files have ended, and all messages about bulk files have been sent.
 
         Requests and messages that belong to no bulk are ignored.
         """

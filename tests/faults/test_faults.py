@@ -90,7 +90,7 @@ def test_a_worker_killed_while_it_asks_for_proofs_is_replaced(plant: Plant, poin
     "point", ["verify.before", "verify.after", "attach.before", "attach.after", "receipt.after", "mail.after"]
 )
 def test_a_worker_killed_while_it_links_is_replaced(plant: Plant, point: str) -> None:
-    """Kill the worker at `point`: the account is attached, and each mail is sent once.
+    """Kill the worker at `point`: the account is attached, and no mail is written twice.
 
     The mails are the receipt, the question to the owner, and one about the end to requester and owner each.
     """
@@ -122,7 +122,7 @@ def test_a_worker_killed_while_it_links_is_replaced(plant: Plant, point: str) ->
     "point", ["verify.before", "verify.after", "attach.before", "attach.after", "receipt.after", "mail.after"]
 )
 def test_a_worker_killed_while_it_switches_is_replaced(plant: Plant, point: str) -> None:
-    """Kill the worker at `point`: the account goes over to the new main account, and each mail is sent once.
+    """Kill the worker at `point`: the account goes over to the new main account, and no mail is written twice.
 
     The mails are the receipt, the question to the present main account, and one about the end to each of the three
     sides.

@@ -124,7 +124,7 @@ def _run(plant: Plant, losses: list[Loss], rate: float, *, long: bool) -> int:
 
 
 def _wait_for_the_end(plant: Plant) -> None:
-    """Wait until no work is left, or none was done for `WAITS` seconds, since a busy machine sends mails slowly."""
+    """Wait until no work is left, or until none was done for `WAITS` seconds: a busy machine sends mails slowly."""
     least, at = plant.waiting(), time.time()
     while least and time.time() < at + WAITS:
         time.sleep(0.5)

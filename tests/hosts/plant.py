@@ -111,7 +111,7 @@ class Plant:
         self._started = {program.name: program.children() for program in self.programs}
 
     def program(self, name: str) -> Program:
-        """Return the program with this name: its host and what it is, such as "worker1 worker"."""
+        """Return the program with this name, which is its host and its kind, such as "worker1 worker"."""
         return next(program for program in self.programs if program.name == name)
 
     def restarted(self) -> list[str]:

@@ -296,7 +296,7 @@ class Sites:
     def reconcile(self, *, allow_removals: bool = False) -> list[Finding]:
         """Run the scheduled job `registrar`, then make the repairs that it has started; return the job's findings.
 
-        `allow_removals` lets the job remove subscribers that the portal does not know.
+        With `allow_removals` the job deletes rows at the registrar that it would otherwise only report.
         """
         run = run_job(self.runtime, JOBS["registrar"], by_hand=True, allow_removals=allow_removals)
         assert run is not None

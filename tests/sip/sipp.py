@@ -50,7 +50,7 @@ class Played:
     def hang_up(self) -> None:
         """End the call in which sipp stays, and wait until sipp ends.
 
-        An INFO is sent to sipp, at which its scenario hangs up.
+        For this an INFO is sent to sipp, which then hangs up by its scenario.
         """
         told = (
             f"INFO sip:phone@{self.where[0]} SIP/2.0\nVia: SIP/2.0/UDP {LOOPBACK}:9;branch=z9hG4bKhangup\n"

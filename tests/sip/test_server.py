@@ -1,4 +1,4 @@
-"""Tests of Kamailio's configuration, installation and health check."""
+"""Tests that this Kamailio reads the configuration, that missing modules are noticed, and of the health check."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def version_before(asked: str | None, directory: Path) -> Version:
 
 
 def changed_requirements(version: Version) -> list[str]:
-    """Return the names of packages that `version` requires, and this version in another release or not at all.
+    """Return the names of the packages that `version` requires and this version does not require in the same release.
 
     Both versions run with the installed packages, which are this version's.
     """

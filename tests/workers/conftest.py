@@ -60,9 +60,10 @@ class Children:
         return self._start(command, settings, interpreter=False)
 
     def start_as_operators(self, command: list[str], **settings: str) -> BaseProcess:
-        """Start a program as `start` does, but with its own Python interpreter if a console command becomes it.
+        """Start a console command as operators do, and return its process.
 
-        Such a command is `standorte web`. Return the process.
+        A command that becomes another program, such as `standorte web`, starts that program with a new Python
+        interpreter. The environment is that of `start`.
         """
         return self._start(command, settings, interpreter=True)
 

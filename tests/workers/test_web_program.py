@@ -1,4 +1,7 @@
-"""Tests of `standorte web` as a separate process: threads, connections, and ambiguous or simultaneous requests."""
+"""Tests of `standorte web` as a separate process: its threads and connections, and requests with an ambiguous end.
+
+Also of one idempotency key that comes to two processes at the same moment.
+"""
 
 from __future__ import annotations
 

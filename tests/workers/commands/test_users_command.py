@@ -1,4 +1,4 @@
-"""Tests of the commands `standorte users …`: exporting and erasing a person's data, resetting second factors."""
+"""Tests of the commands `standorte users …`, such as exporting and erasing data, or resetting a second factor."""
 
 from __future__ import annotations
 
