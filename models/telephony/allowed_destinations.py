@@ -25,14 +25,15 @@ from models.telephony.suspension import find_trunk
 from models.telephony.trunks import SipTrunk, TrunkState
 
 MOST_FOLLOWING = 5_000
-"""The most trunks that one transaction schedules after a change of the high-risk prefixes, and so locks."""
+"""The most trunks that one call of `follow_high_risk` locks and schedules for a registrar update."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallLimits:
-    """The destinations that a trunk may call: keys of countries (None: all), and whether high-risk ones as well.
+    """The destinations that a trunk may call, as a person has chosen them.
 
-    `confirmed`: the person has confirmed that high-risk destinations are to be allowed.
+    `countries` are keys of `PREFIXES` (`models.telephony.country_prefixes`); None allows all countries. `high_risk`:
+    high-risk destinations are allowed, too. `confirmed`: the person has confirmed that they are to be allowed.
     """
 
     countries: tuple[str, ...] | None
@@ -100,11 +101,13 @@ def change_limits(
 
     Locks account and trunk, and records the change in the account's audit log. Safe to run twice: returns False if
     nothing changes. Germany is always allowed. The other administrators get a mail if high-risk destinations are newly
-    allowed. Raises `Forbidden` if the account is not active or the person is not an administrator of it or of its main
-    account, and `NotFound` if the account has no trunk with this id that is not closed. Raises `InvalidField` for
-    `countries` with the code `too_many`, or `forwardings_outside` if enabled forwardings lead to countries that would
-    be excluded (with their targets); for `confirmed` with the code `high_risk` if high-risk destinations are not
-    confirmed.
+    allowed.
+
+    Raises `Forbidden` if the account is not active, or if the person is not an administrator of it or of its main
+    account. Raises `NotFound` if the account has no trunk with this id that is not closed. Raises `InvalidField` for
+    the field `countries` with the code `too_many`, or with `forwardings_outside` if enabled forwardings lead to newly
+    excluded countries; the error then has their targets. Raises `InvalidField` for the field `confirmed` with the code
+    `high_risk` if high-risk destinations are newly allowed without a confirmation.
     """
     lock_active_account(session, account)
     trunk = find_trunk(session, person, Action.ALLOW_DESTINATIONS, account, id, lock=True)
@@ -129,9 +132,10 @@ def change_limits(
 def follow_high_risk(session: Session, prefix: str, now: datetime, *, after: int = 0) -> int | None:
     """Schedule a registrar update of the trunks that a new or removed high-risk prefix affects.
 
-    These trunks are not closed, may not call high-risk destinations, and may call a country of the prefix. `prefix` is
-    in E.164 without the plus sign. Locks and schedules at most `MOST_FOLLOWING` (5,000) trunks with ids above `after`.
-    Returns the highest id, to be given as `after` in the next call, or None if there was no trunk left.
+    `prefix` is in E.164 without the plus sign. A trunk is affected if it may not call high-risk destinations, but may
+    call a country whose numbers can begin with the prefix. Closed trunks, and trunks that were taken over and not
+    adopted yet, are left out. Locks and schedules at most `MOST_FOLLOWING` (5,000) trunks with ids above `after`.
+    Returns the highest of their ids, which is `after` for the next call; None if no trunk was left.
     """
     keys = [key for key, begins in PREFIXES.items() if any(_overlap(prefix, begin) for begin in begins)]
     concerned = (

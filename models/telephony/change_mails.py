@@ -18,8 +18,8 @@ def tell_of_change(
 ) -> None:
     """Queue the mail `template` about a change by `person` to each of the account's administrators, `person` included.
 
-    The main account's administrators get it, too, if `person` had the right `action` only by a role in the main
-    account. `told` is what was changed, as the mail shows it: the numbers, or the name of the trunk.
+    If `person` had the right `action` only by a role in the main account, the main account's administrators get the
+    mail, too. `told` is what was changed, as the mail shows it: the numbers, or the SIP user of the trunk.
     """
     readers = {found.id: found for found in administrators_of(session, account.id)}
     if (main_id := through_main(person, action, account)) is not None:

@@ -1,9 +1,9 @@
-"""Countries and international networks by the first digits of their numbers, and rules that limit a trunk to some.
+"""Number prefixes of countries and international networks, and rules for which numbers a trunk may call.
 
-A destination has a key: the ISO 3166 code of a country, or the calling code of a network that belongs to no country,
-such as "870" for Inmarsat. Territories that share the calling code of a country count as that country, except in zone 1
-(North America and the Caribbean) and zone 7 (Russia and Kazakhstan), whose prices differ. Uses no database:
-`allowed_destinations` decides which destinations a trunk may call.
+A destination is a country or a network. Its key is the ISO 3166 code of the country, or the calling code of a network
+that belongs to no country, such as "870" for Inmarsat. Territories that share the calling code of a country count as
+that country, except in zone 1 (North America and the Caribbean) and zone 7 (Russia and Kazakhstan), whose prices
+differ. Uses no database: `allowed_destinations` decides which destinations a trunk may call.
 """
 
 from __future__ import annotations
@@ -21,10 +21,13 @@ EEA: tuple[str, ...] = (
 """The countries of the European Union, with Iceland, Liechtenstein and Norway."""
 
 MOST_COUNTRIES = 60
-"""The most destinations in a trunk's own list."""
+"""The most destinations that the list of a trunk's allowed countries can have."""
 
 HIDING = ("490", "4910")
-"""German prefixes of which what follows names the true destination: another zero, and the choice of a carrier."""
+"""German prefixes that hide the true destination, because another number follows them (E.164 without the plus sign).
+
+They are a further zero after +49, and 010, with which a caller chooses a carrier for one call.
+"""
 
 _ZONE_1: Mapping[str, tuple[str, ...]] = {
     "AG": ("268",), "AI": ("264",), "AS": ("684",), "BB": ("246",), "BM": ("441",), "BS": ("242",), "DM": ("767",),
@@ -49,16 +52,16 @@ _ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "1": tuple(f"1{area}" for areas in _ZONE_1.values() for area in areas),
     "7": _KAZAKHSTAN,
 }
-"""Longer prefixes that belong to other countries, by the prefix that they begin with."""
+"""A dict of a country's prefix to the longer prefixes that begin with it but belong to other countries."""
 
 
 @dataclass(frozen=True, slots=True)
 class PrefixRules:
     """Rules for which numbers may be called: of all prefixes with which a number begins, the longest one decides.
 
-    A number is allowed if that prefix is in `allowed`, and not if it is in `denied`. A number that begins with none of
-    the prefixes is allowed only if `allowed` is empty. Prefixes are in E.164 without the plus sign; none is in both
-    tuples.
+    A number is allowed if its longest prefix is in `allowed`, and refused if it is in `denied`. A number that begins
+    with none of the prefixes is allowed only if `allowed` is empty. Prefixes are in E.164 without the plus sign. No
+    prefix is in both tuples.
     """
 
     allowed: tuple[str, ...] = ()
@@ -79,8 +82,7 @@ def rules_of(countries: Collection[str] | None, blocked: Sequence[str] = ()) -> 
     """Return the rules for a trunk that may call these countries (None: all), except numbers with a blocked prefix.
 
     `countries` are keys of `PREFIXES`; Germany is always allowed. `blocked` are prefixes in E.164 without the plus
-    sign. If anything is limited, prefixes that hide the true destination (`HIDING`) are denied, too; a trunk without
-    limits may call them.
+    sign. If any country or prefix is excluded, prefixes that hide the true destination (`HIDING`) are denied, too.
     """
     if countries is None:
         return PrefixRules(denied=tuple(sorted({*blocked, *HIDING}))) if blocked else UNLIMITED

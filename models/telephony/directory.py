@@ -40,7 +40,10 @@ class Publication(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DirectoryData:
-    """The content of a directory entry: name as printed, whether the address is shown, and where it is published."""
+    """The content of a directory entry: name as printed, whether the address is shown, and where it is published.
+
+    `published_in` has values of `Publication`.
+    """
 
     name: str
     show_address: bool
@@ -88,7 +91,7 @@ class DirectoryEntry(Base):
 
 
 def put_entry(session: Session, account_id: int, number: int, data: DirectoryData, now: datetime) -> None:
-    """Store the account's directory entry; as an account has at most one, replace an earlier one, even if withdrawn.
+    """Store the account's directory entry in place of an earlier one, even a withdrawn one: an account has at most one.
 
     `number` is in E.164 without the plus sign. The caller must check the rights and that the number is the account's,
     and record the change in the account's audit log.
@@ -161,10 +164,11 @@ def withdraw_entry(session: Session, person: Principal, account: Account, now: d
 
 
 def entries_since(session: Session, since: datetime | None) -> Sequence[sa.Row[DirectoryEntry, Account]]:
-    """Return directory entries with their accounts, sorted by number.
+    """Return directory entries, each with its account, sorted by number.
 
-    If `since` is None: all entries of active accounts that are not withdrawn. Otherwise: the entries created, changed
-    or withdrawn at that time or later, where entries of accounts that are not active count only if they are withdrawn.
+    If `since` is None, these are the entries of active accounts that are not withdrawn. Otherwise they are the entries
+    that were created, changed or withdrawn at that time or later. Entries of accounts that are not active are then
+    included only if they are withdrawn.
     """
     query = sa.select(DirectoryEntry, Account).join(Account, Account.id == DirectoryEntry.account_id)
     if since is None:

@@ -1,7 +1,7 @@
 """The phone numbers to which a call forwarding applies: one number or a range of an account's numbers.
 
-Two ranges of one account are equal or disjoint, or one contains the other. They never overlap partly, which a trigger
-of the database ensures, too. So among all ranges with a certain number there is a smallest one.
+Two ranges of one account are equal or disjoint, or one contains the other. They never overlap partly; a trigger of the
+database enforces this, too. So among all ranges that contain a given number, one is the smallest.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Numbers = tuple[int, int]
 """The first and the last number of a range, both included, in E.164 without the plus sign; equal for one number."""
 
 WIDEST = 10**15
-"""The width of a forwarding for all numbers of an account: wider than any range."""
+"""The width that counts for a forwarding of all numbers of an account: greater than that of any range."""
 
 
 def width(numbers: Numbers | None) -> int:

@@ -113,7 +113,7 @@ class ForwardingDraft:
 
 
 def forwardings_of(session: Session, account: Account) -> Sequence[CallForwarding]:
-    """Return all forwardings of an account, enabled or not, those for all numbers first, then sorted by their numbers.
+    """Return all forwardings of the account, enabled or not, sorted by their numbers; those for all numbers come first.
 
     Forwardings for the same numbers are in the order of `Condition` ("always" first).
     """
@@ -150,9 +150,9 @@ def enabled_of(session: Session, account_ids: Collection[int]) -> Sequence[CallF
 
 
 def trunks_for(session: Session, account: Account, numbers: Numbers | None) -> Sequence[SipTrunk]:
-    """Return the account's trunks, except closed ones, that have at least one number of the range `numbers`, by id.
+    """Return the account's trunks that have at least one number of the range `numbers`, sorted by id.
 
-    None as `numbers` returns all of the account's trunks, except closed ones.
+    If `numbers` is None, returns all of the account's trunks. Closed trunks are left out in both cases.
     """
     query = sa.select(SipTrunk).where(SipTrunk.account_id == account.id, SipTrunk.state != TrunkState.CLOSED)
     if numbers is not None:

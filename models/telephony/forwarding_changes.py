@@ -56,15 +56,17 @@ def add_forwarding(
 
 
 def take_over_forwarding(session: Session, sip_user: str, draft: ForwardingDraft, now: datetime) -> bool:
-    """Add a call forwarding that a trunk had in another registrar, and record it in the audit log of its account.
+    """Add a call forwarding that a trunk had in another registrar, and record it in its account's audit log.
 
-    The trunk must have been taken over and not be adopted yet: the registrar is left as it is until then. Without
-    numbers in the draft, the account must have no other trunk. Return False, and change nothing, if the account has
-    this forwarding already, switched on or off. Locks the account.
+    The trunk must have been taken over (`models.telephony.trunk_takeover`) and not be adopted yet. Its rows in the
+    registrar stay unchanged until then. If the draft is for all numbers, the account must have no other trunk. Returns
+    False, and changes nothing, if the account already has this forwarding, enabled or not. Locks the account.
 
-    Raises `NotFound` if there is no such trunk, `Forbidden` if its account is not active, and `InvalidField` if a field
-    of the draft breaks a rule of the portal. Further codes are, for the field `trunk`, `adopted`, and for `numbers`,
-    `several_trunks` and `other_trunk`. A high-risk target is refused, because only an administrator may confirm it.
+    Raises `NotFound` if no trunk has this SIP user, and `Forbidden` if its account is not active. Raises `InvalidField`
+    if a field of the draft breaks a rule of the portal. It also raises `InvalidField` for the field `trunk` with the
+    code `adopted` if the trunk is adopted or about to be, and for `numbers` with `several_trunks` or `other_trunk` if
+    the forwarding would apply to another trunk, too. A high-risk target is refused, because only an administrator may
+    confirm it.
     """
     account_id = session.scalar(sa.select(SipTrunk.account_id).where(SipTrunk.sip_user == sip_user))
     if account_id is None:
@@ -136,10 +138,10 @@ def remove_with_numbers(
 def target_of(typed: str) -> str:
     """Return the typed target number of a forwarding in E.164 with the plus sign.
 
-    `typed` may have any usual spelling. Raises `InvalidField` for `target` with one of these codes: `emergency_number`;
-    `needs_area_code` if the text begins with neither "+" nor "0"; `costly_number` for premium-rate, shared-cost,
-    personal and other service numbers; `not_as_dialled` for more than one number; `not_a_phone_number` for any other
-    invalid text.
+    `typed` may have any usual spelling. Raises `InvalidField` for the field `target` with one of these codes:
+    `emergency_number`; `needs_area_code` if the text begins with neither "+" nor "0"; `costly_number` for premium-rate,
+    shared-cost, personal and other service numbers; `not_as_dialled` if the text has more than one number;
+    `not_a_phone_number` for any other invalid text.
     """
     digits = "".join(character for character in typed if character.isdecimal())
     if digits.lstrip("0") in _EMERGENCY:
@@ -172,7 +174,10 @@ def _begin(session: Session, person: Principal, account: Account) -> None:
 
 
 def _is_same(forwarding: CallForwarding, draft: ForwardingDraft, target: str, numbers: Numbers | None) -> bool:
-    """Return whether the draft with this target and these numbers says what the forwarding says, which may be off."""
+    """Return whether the draft describes this forwarding, whether or not the forwarding is enabled.
+
+    `target` and `numbers` are those of the draft in their normalised form.
+    """
     waits = draft.condition is Condition.NO_ANSWER
     seconds = draft.after_seconds if waits else None
     told = forwarding.condition, forwarding.target, forwarding.numbers, forwarding.after_seconds, forwarding.hours

@@ -14,8 +14,8 @@ from models.telephony.weekly_hours import covers, overlap
 def in_force(forwardings: Iterable[CallForwarding], trunks: Iterable[SipTrunk], at: datetime) -> list[CallForwarding]:
     """Return those of an account's forwardings that apply at the time `at`: enabled, and with hours that include it.
 
-    A forwarding is left out if others, for fewer numbers, take precedence for every number. `trunks` are the account's
-    trunks: if all of them are suspended, or there are none, the result is empty.
+    A forwarding is left out if, for each of its numbers, a forwarding for fewer numbers takes precedence. `trunks` are
+    the account's trunks. If all of them are suspended, or there are none, the result is empty.
     """
     if all(trunk.state is TrunkState.SUSPENDED for trunk in trunks):
         return []
@@ -30,9 +30,9 @@ def applying(forwardings: Sequence[CallForwarding], number: int | None) -> list[
     """Return which of the forwardings apply to calls to `number`: at most one for each condition.
 
     `forwardings` are those that are enabled at the time of the call. `number` is in E.164 without the plus sign; None
-    stands for a number in no range. For each condition, the forwarding for the fewest numbers applies. One of condition
-    "always" applies alone, but not at all if one of another condition is for fewer numbers. Calls are forwarded by the
-    same rule in the route FORWARDINGS of `workers/sip/kamailio.cfg`.
+    stands for a number in no range. For each condition, the forwarding for the fewest numbers applies. A forwarding of
+    condition "always" applies alone. It does not apply if a forwarding of another condition is for fewer numbers. Calls
+    are forwarded by the same rule in the route FORWARDINGS of `workers/sip/kamailio.cfg`.
     """
     found = sorted((one for one in forwardings if has_number(one.numbers, number)), key=lambda one: width(one.numbers))
     exact = [one for one in found if width(one.numbers) == width(found[0].numbers)]
@@ -47,11 +47,11 @@ def applying(forwardings: Sequence[CallForwarding], number: int | None) -> list[
 def exceptions_to(always: CallForwarding, forwardings: Iterable[CallForwarding]) -> list[CallForwarding]:
     """Return those of the account's forwardings that take precedence over `always` for a part of its numbers.
 
-    `always` is one of condition "always". The returned ones are enabled, have another condition, and are for a part of
-    the numbers of `always`, at some of its hours: calls to that part are forwarded only under their conditions. One is
-    left out if another enabled forwarding of condition "always" is for exactly its numbers, at some of the hours of
-    `always`. `forwardings` are all of the account. The result is empty if `always` is disabled or has another
-    condition.
+    `always` is a forwarding of condition "always", `forwardings` are all of the account. A returned forwarding is
+    enabled, is for a part of the numbers of `always`, and shares some of its hours. Its condition is another one: calls
+    to its numbers are forwarded only under that condition. A forwarding is left out if an enabled one of condition
+    "always", for exactly the same numbers, shares some hours with `always`. The result is empty if `always` is disabled
+    or has another condition.
     """
     if always.condition is not Condition.ALWAYS or not always.enabled:
         return []

@@ -21,7 +21,7 @@ from models.people.users import administrators_of
 
 
 class HighRiskPrefix(Base):
-    """A prefix in E.164 without the plus sign, all of whose numbers are high-risk destinations. `reason` says why."""
+    """A prefix whose numbers are all high-risk destinations, in E.164 without the plus sign. `reason` says why."""
 
     __tablename__ = "high_risk_prefixes"
 
@@ -66,9 +66,9 @@ def ensure_confirmed(
 ) -> None:
     """Raise `InvalidField` unless an administrator of the account or its main account confirms a high-risk destination.
 
-    If the person is no such administrator, the error is for `field`, with the code `administrator_confirms`. If
-    `confirmed` is False, it is for the field `confirmed`, with the code `high_risk`; its `allowed` is `about`, such as
-    the number.
+    If the person is no such administrator, the error is for the field `field`, with the code `administrator_confirms`.
+    If `confirmed` is False, the error is for the field `confirmed`, with the code `high_risk`. It then has `about`,
+    such as the number, as the value for the error text.
     """
     if not may(person, Action.ALLOW_DESTINATIONS, account):
         raise InvalidField(field, "administrator_confirms")
@@ -81,8 +81,8 @@ def tell_administrators(
 ) -> None:
     """Queue a mail, to the other administrators, that `person` has allowed a high-risk destination for the account.
 
-    They are all administrators of the account and of its main account, except `person`. `path` is the URL path of the
-    page with the setting; `facts` are further variables of the mail.
+    The mail goes to all administrators of the account and of its main account, except `person`. `path` is the URL path
+    of the page with the setting. `facts` are further variables of the mail.
     """
     others = {found.id: found for found in administrators_of(session, account.id)}
     if account.main_id is not None:

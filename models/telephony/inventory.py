@@ -1,7 +1,7 @@
-"""Numbers, trunks and contracts of a main account and its sub-accounts, with a search, page by page.
+"""Lists of the numbers, trunks and contracts of a main account and its sub-accounts, with a search, page by page.
 
-Whether a trunk is registered is not included: the portal asks the telephone network. All lists are sorted by customer
-number, so that a page costs the same whatever the number of accounts.
+The lists do not say whether a trunk is registered: the portal asks the telephone network. All lists are sorted by
+customer number, so that a page costs the same whatever the number of accounts.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Trunks of which only the digests of the login are known, not the secret itself, as they were in another registrar."""
+"""Digests of a SIP login, stored as the secret of a trunk that was taken over from another registrar.
+
+They are stored if the other registrar has only the digests (HA1, RFC 2617) and not the password itself.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,14 @@ _FORM = re.compile(r"\{HA1\}([0-9a-f]{32}):([0-9a-f]{32}|)")
 
 
 class SecretUnknown(SecretUnreadable):
-    """Raised when a trunk's secret is asked for of which only the digests are known; renewing the secret helps."""
+    """Raised when a trunk's secret is to be shown, but only its digests are known. Renewing the secret helps."""
 
 
 def digests_as_secret(ha1: str, ha1b: str) -> str:
-    """Return a text that a trunk has in place of its secret: the digests HA1 of user and of user@domain, as Kamailio's.
+    """Return the text that is stored as a trunk's secret if only digests of its login are known.
 
-    `ha1b` may be empty. Raises `ValueError` if one of them is not 32 hexadecimal digits.
+    `ha1` is Kamailio's digest HA1 of the SIP user, `ha1b` that of user@domain; `ha1b` may be empty. Raises `ValueError`
+    if one of them is not 32 hexadecimal digits.
     """
     text = f"{{HA1}}{ha1.lower()}:{ha1b.lower()}"
     if not _FORM.fullmatch(text):
@@ -26,13 +30,13 @@ def digests_as_secret(ha1: str, ha1b: str) -> str:
 
 
 def known_digests(secret: str) -> tuple[str, str] | None:
-    """Return the two digests if `secret` is a result of `digests_as_secret`, None if it is a secret itself."""
+    """Return the digests `ha1` and `ha1b` if `secret` is a result of `digests_as_secret`; None if it is a password."""
     found = _FORM.fullmatch(secret)
     return (found[1], found[2]) if found else None
 
 
 def ha1_of(secret: str, sip_user: str, domain: str) -> str:
-    """Return the digest HA1 (RFC 2617) of a login; `secret` may also be a result of `digests_as_secret`."""
+    """Return the digest HA1 (RFC 2617) of a login; `secret` is its password or a result of `digests_as_secret`."""
     known = known_digests(secret)
     return known[0] if known else md5_of(f"{sip_user}:{domain}:{secret}")
 

@@ -69,10 +69,11 @@ _LISTED = ", ".join(_COLUMNS)
 
 
 def _owner_of(account_id: str) -> str:
-    """Return an SQL subquery for a LATERAL join: the names and addresses of now of the account with this id.
+    """Return an SQL subquery for a LATERAL join: the present contract holder and connection address of an account.
 
-    `account_id` is SQL, such as the name of a column. The columns are `account_id` and those of `_COLUMNS`. Where the
-    contract holder is not known, they are those of the account that has the contracts.
+    `account_id` is an SQL expression for the account's id, such as a column name. The columns are `account_id` and
+    those of `_COLUMNS`. If no contract holder is stored, the name and address of the account that has the contracts
+    take its place.
     """
     # With LIMIT, PostgreSQL looks up each account by its index: otherwise it reads all accounts for a page of blocks.
     return f"""
@@ -174,8 +175,8 @@ def complete_history(session: Session, now: datetime, after: int = 0) -> tuple[i
 
     Needed after changes that were not recorded: an import of customers, or changes by an older version of this software
     that runs in parallel and has no history. Goes through the 2,000 blocks (`_PAGE`) whose ids follow `after`. Returns
-    how many rows were ended or inserted, and the last id of these blocks, with which the next call continues: None if
-    there was no block. Safe to run twice.
+    how many rows were ended or inserted, and the last id of these blocks, which is `after` for the next call. The id is
+    None if there was no block. Safe to run twice.
     """
     page = sa.select(NumberBlock.id).where(NumberBlock.id > after).order_by(NumberBlock.id).limit(_PAGE).subquery()
     last = session.scalar(sa.select(sa.func.max(page.c.id)))

@@ -20,7 +20,7 @@ from models.telephony.numbers import BLOCK_SIZES, BlockAnnouncement, NumberBlock
 from models.values import national_to_e164
 
 QUARANTINE = timedelta(days=90)
-"""How long nobody gets a released number, so that its next owner does not receive calls for the previous owner."""
+"""How long a released number is assigned to nobody, so that its next user gets no calls for the previous one."""
 
 
 SET_ASIDE = datetime(9999, 1, 1, tzinfo=UTC)
@@ -28,10 +28,10 @@ SET_ASIDE = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 WITHDRAWN = datetime(9998, 1, 1, tzinfo=UTC)
-"""`available_from` of a block that the carrier has withdrawn from its pool: given to nobody, and not ours any more."""
+"""`available_from` of a block that was withdrawn from the pool, or ported in and then released: assigned to nobody."""
 
 RESERVED = datetime(9997, 1, 1, tzinfo=UTC)
-"""`available_from` of a block that a running request for numbers has reserved; nobody else gets it."""
+"""`available_from` of a block that a running request for numbers has reserved: assigned to nobody else."""
 
 
 def _free(area_code: str, size: int, now: datetime) -> sa.ColumnElement[bool]:
@@ -128,9 +128,10 @@ def stock_pool(session: Session, area_code: str, first_subscriber: str, size: in
 
     `first_subscriber` is the first block's first number without the area code. The announcement of the blocks to the
     registrar is scheduled for now. Blocks with numbers that are in the table already are skipped, except withdrawn ones
-    (`withdraw_from_pool`). A withdrawn block that an account has lost less than `QUARANTINE` (90 days) ago becomes free
-    only when that time is over; one that was ported in counts as the carrier's own from now on. Raises `InvalidField`
-    if `size` is not 1, 10 or 100, or if the first number is not a multiple of `size`.
+    (`withdraw_from_pool`), which are added again. If an account has lost a withdrawn block less than `QUARANTINE` (90
+    days) ago, the block becomes free only when that time is over. A withdrawn block that was ported in counts as the
+    carrier's own from now on. Raises `InvalidField` if `size` is not 1, 10 or 100, or if the first number is not a
+    multiple of `size`.
     """
     first = _first_number(area_code, first_subscriber, size)
     back = sa.update(NumberBlock).where(_among(first, size, count), NumberBlock.available_from == WITHDRAWN)
@@ -163,9 +164,9 @@ def withdraw_from_pool(
     """Withdraw `count` consecutive blocks of `size` numbers from the pool, so that nobody is assigned them any more.
 
     `first_subscriber` is the first block's first number without the area code. Returns how many blocks were withdrawn,
-    and those that stay because they are assigned or reserved. Free blocks and those in quarantine are withdrawn; blocks
-    that are set aside (`set_aside_block`) stay, as staff have yet to act on them. The job `registrar` then removes the
-    withdrawn blocks from the registrar's numbers. `stock_pool` adds them again. Safe to run twice. Raises
+    and the blocks that stay because they are assigned or reserved. Free blocks and those in quarantine are withdrawn;
+    blocks that are set aside (`set_aside_block`) stay, as staff have yet to act on them. The job `registrar` then
+    removes the withdrawn blocks from the registrar's numbers. `stock_pool` adds them again. Safe to run twice. Raises
     `InvalidField` if `size` is not 1, 10 or 100, or if the first number is not a multiple of `size`.
     """
     these = _among(_first_number(area_code, first_subscriber, size), size, count)
@@ -213,8 +214,8 @@ def free_reserved_block(block: NumberBlock, now: datetime) -> None:
 def release_block(block: NumberBlock, now: datetime) -> None:
     """Take a block from its account and trunk; it can be assigned to an account again after `QUARANTINE` (90 days).
 
-    One that was ported in, which is another carrier's, is assigned to nobody again. Records this in the history of
-    numbers, and withdraws a directory entry for one of the block's numbers. The block must be in a session.
+    A block that was ported in belongs to another carrier, and is not assigned again. Records the release in the history
+    of numbers, and withdraws a directory entry for one of the block's numbers. The block must be in a session.
     """
     _take_away(block, now)
     block.available_from = WITHDRAWN if block.ported_in else now + QUARANTINE

@@ -22,7 +22,10 @@ BLOCK_SIZES = (1, 10, 100)
 
 
 def proposed_numbers(channels: int, per_channel: int) -> int:
-    """Return up to how many numbers the carrier proposes for a trunk with this many channels; more can be ordered."""
+    """Return the most numbers that the carrier proposes for a trunk: `per_channel` for each of its channels.
+
+    More can be ordered.
+    """
     return channels * per_channel
 
 

@@ -100,7 +100,8 @@ def ask(session: Session, postal_code: str, city: str, area_code: str, now: date
 def question_id(session: Session, postal_code: str, city: str, area_code: str) -> uuid.UUID | None:
     """Return the id of the stored question whether the town lies in the area code's Ortsnetz; None if there is none.
 
-    An Ortsnetz is a local exchange area. The question may be open, answered by staff, or answered from the start.
+    An Ortsnetz is a local exchange area. The question may be open, answered by staff, or answered by data supplied with
+    the software (`load_towns`).
     """
     return session.scalar(
         sa.select(KnownPlace.id).where(
@@ -114,7 +115,7 @@ def question_id(session: Session, postal_code: str, city: str, area_code: str) -
 def load_towns(session: Session, now: datetime) -> None:
     """Insert the answers supplied with the software: towns that share another town's Ortsnetz (local exchange area).
 
-    Existing answers stay. There is one answer for each postal code of the town that is within 60 km of the Ortsnetz.
+    Existing answers stay. A town gets one answer for each of its postal codes that is within 60 km of the Ortsnetz.
     """
     places = places_of(session)
     rows = [
@@ -135,7 +136,7 @@ def load_towns(session: Session, now: datetime) -> None:
 
 
 def open_questions(session: Session, most: int) -> Sequence[KnownPlace]:
-    """Return up to `most` questions without an answer, those open for longest first, each with its area code loaded.
+    """Return up to `most` questions to staff without an answer, the oldest first, each with its area code loaded.
 
     The question is whether a town lies in the Ortsnetz (local exchange area) of the area code.
     """

@@ -30,11 +30,14 @@ Words = tuple[str, ...]
 """The words of a place's name in one spelling, as `place_words` returns them: ('frankfurt', 'main')."""
 
 NEAR = 20
-"""Up to this distance from a place a postal code may be the place's, though the facts do not say so: a district's."""
+"""The distance in kilometres from a town up to which a postal code may be the town's although no list says so.
+
+It may be the postal code of a district.
+"""
 SAME_NAME = 40
-"""Up to this distance from an address an Ortsnetz with the town's name is the town's own."""
+"""The distance in kilometres from an address up to which an Ortsnetz with the town's name counts as the town's own."""
 _REACH: Mapping[int, int] = {3: 30, 4: 22, 5: 18, 6: 15}
-"""The largest distance of an Ortsnetz from its middle, by the number of digits of its area code."""
+"""The radius of an Ortsnetz (local exchange area) in kilometres, by the number of digits of its area code."""
 _ROUGHLY = 30
 _NEIGHBOURS = 3
 _REGION = 120
@@ -79,9 +82,10 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class NetworkNearby:
-    """An Ortsnetz (local exchange area) in which an address may lie, because it is near the centre of the postal code.
+    """An Ortsnetz (local exchange area) in which an address may lie.
 
-    `own`: it is named after the address's town, and its own centre is at most 40 km from that of the postal code.
+    `own`: it is named after the address's town, and its centre is at most 40 km from that of the postal code. Otherwise
+    it is listed only because it is near.
     """
 
     code: str
@@ -221,10 +225,10 @@ class Places:
     def _located(self, networks: Iterable[tuple[str, str]]) -> list[Network]:
         """Return the Ortsnetze (local exchange areas), given as pairs of area code and name, each with its centre.
 
-        The centre is that of the town with the Ortsnetz's name. Of several such towns it is the nearest to the
-        neighbours: the Ortsnetze whose area codes begin with the same digits, since area codes are assigned by region.
-        If there is no such town, the centre is the nearest town that a word of the name names, or else the middle of
-        the neighbours. An Ortsnetz without neighbours is left out.
+        The centre is that of the town with the Ortsnetz's name. If several towns have the name, the one nearest to the
+        neighbours is taken. Neighbours are the Ortsnetze whose area codes begin with the same digits, since area codes
+        are assigned by region. If no town has the name, the centre is the nearest town named by one of its words, or
+        else the middle of the neighbours. An Ortsnetz without neighbours is left out.
         """
         names = dict(networks)
         split = {code: town_words(name) for code, name in names.items()}
@@ -250,8 +254,9 @@ class Places:
     def _nearest_alike(self, words: Words, middle: Point) -> Point | None:
         """Return the point of a town that a single one of `words` names; None if none is within 90 km of `middle`.
 
-        Longer words are tried first; of several towns with the name, the nearest to `middle` is taken. This is for an
-        Ortsnetz (local exchange area) whose whole name no town has: 'Burg auf Fehmarn' is where Fehmarn is.
+        Longer words are tried first; of several towns with the name, the nearest to `middle` is taken. This finds a
+        centre for an Ortsnetz (local exchange area) whose whole name no town has: 'Burg auf Fehmarn' is where Fehmarn
+        is.
         """
         for word in sorted(words, key=len, reverse=True):
             at = nearest_point(self._points_named((word,)), middle)
@@ -285,7 +290,7 @@ _reading = Lock()
 def places_of(session: Session) -> Places:
     """Return the facts about German places. The first call in a process reads them, in some tenths of a second.
 
-    A process that forks others should call this first, so that the others share the memory.
+    A process that forks others should call this before it forks, so that its children share the memory.
     """
     # Threads that each read them would take seconds together.
     with _reading:
@@ -300,7 +305,7 @@ def places_of(session: Session) -> Places:
 
 
 def read_places_once(database_url: str) -> SQLAlchemyError | None:
-    """Read the facts about German places before a program forks; return the error if the database does not answer.
+    """Read the facts about German places before a program forks. Return the database's error, or None if it answered.
 
     Waits a few seconds at most, and closes the connection again. After an error, each process reads the facts itself
     when it first needs them.

