@@ -22,7 +22,7 @@ from models.telephony.place_answers import answers_for, ask
 from models.telephony.place_facts import NEAR, places_of
 
 MOST_EXAMPLES = 5
-"""The most postal codes, and the most area codes, that are named as fitting."""
+"""The most fitting postal codes, and the most fitting area codes, that an error names."""
 
 
 class Certainty(StrEnum):
@@ -39,7 +39,7 @@ class Certainty(StrEnum):
 def ensure_address(session: Session, street: str, postal_code: str, city: str) -> None:
     """Raise `InvalidField` unless the street has a house number, and the postal code exists and can be the town's.
 
-    It can be the town's if it is one of the town's postal codes, if it lies within 20 km of the town, or if no town of
+    A postal code can be the town's if it is one of the town's, if it lies within 20 km of the town, or if no town of
     that name is known.
     """
     ensure_house_number(street)
@@ -49,7 +49,7 @@ def ensure_address(session: Session, street: str, postal_code: str, city: str) -
 def ensure_house_number(street: str) -> None:
     """Raise `InvalidField` unless the street has a house number, or ends with words like "ohne Hausnummer" or "o. Nr.".
 
-    The words are those of `has_house_number`.
+    `models.same_address.has_house_number` decides this.
     """
     if not has_house_number(street):
         raise InvalidField("location.street", "house_number_missing")
@@ -107,9 +107,9 @@ def ensure_area_code(session: Session, postal_code: str, city: str, area_code: s
 def certainty_of(session: Session, postal_code: str, city: str, area_code: str) -> Certainty:
     """Return how certain it is that the address exists and lies in the Ortsnetz (local exchange area) of the area code.
 
-    It is certain if the postal code is one of the town's and the Ortsnetz has the town's name. Otherwise an answer of
-    the carrier's staff decides: certain or impossible. Without an answer it is plausible if the Ortsnetz is near
-    enough, and else impossible.
+    It is certain if the postal code is one of the town's and the Ortsnetz is named after the town. Otherwise a stored
+    answer of the carrier's staff decides: certain or impossible. Without an answer, it is plausible if the Ortsnetz is
+    near enough, and impossible if not.
     """
     places = places_of(session)
     # The usual case, and cheaper to check than all Ortsnetze around.
@@ -142,9 +142,9 @@ def area_codes_for(session: Session, postal_code: str, city: str, most: int = MO
 def confirm_or_ask(session: Session, postal_code: str, city: str, area_code: str, now: datetime) -> bool:
     """Return whether the address certainly lies in the Ortsnetz (local exchange area) of the area code.
 
-    It is certain by the facts about places, or because staff have said so. Otherwise the result is False and a question
-    to the staff is saved, once for each town, postal code and area code. Raises `AreaCodeRefused`, with the area codes
-    that fit, if staff have answered that the address is outside the Ortsnetz.
+    It does if the facts about places say so, or if staff have answered so. Otherwise returns False and saves a question
+    to the staff, once for each town, postal code and area code. Raises `AreaCodeRefused`, with the area codes that fit,
+    if staff have answered that the address is outside the Ortsnetz.
     """
     certainty = certainty_of(session, postal_code, city, area_code)
     if certainty is Certainty.CERTAIN:

@@ -1,4 +1,4 @@
-"""The products of an order, with the price list's prices of the day of the order, or with the agreed prices."""
+"""The products of an order with their prices: those of the price list on the day of the order, or agreed ones."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Basket:
 def still_delivered(session: Session, keys: Iterable[str], now: datetime) -> set[str]:
     """Return those of the product keys that are withdrawn from sale, but that the portal can still deliver.
 
-    Withdrawn products are those that the price list of the day of `now` marks as not orderable. The portal can deliver
-    a product if the product table itself (`Product.orderable`) marks it as orderable.
+    A product is withdrawn if the price list of the day of `now` marks it as not orderable. The portal can deliver it if
+    the product table itself (`Product.orderable`) marks it as orderable.
     """
     listed = price_list(session, now)
     withdrawn = {key for key in keys if key in listed and not listed[key].orderable}
@@ -52,11 +52,11 @@ def basket_of(
     now: datetime,
     accepted: Collection[str] = (),
 ) -> Basket:
-    """Return the trunk product, the product for a number block of `block_size` numbers, and the option products.
+    """Return the products of an order: the trunk, the number block of `block_size` numbers, and the options.
 
-    They have the prices of the day of `now`. `accepted` are the keys of products that may be in the basket although
-    they can no longer be ordered. Raises `InvalidField` if any other product cannot be ordered, if a product is of
-    another kind, or if an option is named twice.
+    They have the prices of the day of `now`. `trunk_key` and `option_keys` are product keys. `accepted` are the keys of
+    products that may be in the basket although they can no longer be ordered. Raises `InvalidField` if any other
+    product cannot be ordered, if a product is of another kind, or if an option is named twice.
     """
     keys = (trunk_key, block_key(block_size), *option_keys)
     found = {

@@ -61,7 +61,7 @@ class Draft(Base):
     data: Mapped[dict[str, Any]]
     request_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("requests.id"), unique=True)
     offered_lines: Mapped[list[dict[str, Any]] | None] = mapped_column(postgresql.JSONB)
-    """The prices of the offer that was made of the draft last, as `PriceLine`."""
+    """The prices of the draft's latest offer: each is a `PriceLine` as a dict."""
     offered_until: Mapped[datetime | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime] = mapped_column(index=True)
@@ -149,9 +149,9 @@ def begin_draft(session: Session, id: uuid.UUID, account: Account, principal: Pr
 
 
 def find_draft(session: Session, id: uuid.UUID, *, lock: bool = False) -> Draft | None:
-    """Return the draft with this id, of any account and even if expired, with its account loaded; None without one.
+    """Return the draft with this id, with its account loaded; None if there is none.
 
-    `lock` locks the draft's row until the transaction ends.
+    The draft may be of any account, and may have expired. `lock` locks the draft's row until the transaction ends.
     """
     query = sa.select(Draft).where(Draft.id == id).options(joinedload(Draft.account))
     if lock:
@@ -188,9 +188,10 @@ def open_drafts(session: Session, account: Account, now: datetime, limit: int = 
 
 
 def order_once(session: Session, draft: Draft, submit: Callable[[], Request]) -> Request:
-    """Return the request that the draft became; if there is none yet, call `submit`, which creates it, and record it.
+    """Return the request that the draft became. If there is none yet, call `submit` and record its result.
 
-    The draft must be locked, so that of two calls at the same time the second returns the request of the first.
+    `submit` takes no arguments, and creates and returns the request. The draft must be locked, so that of two calls at
+    the same time the second returns the request of the first.
     """
     if draft.request_id is not None:
         return session.get_one(Request, draft.request_id)

@@ -18,12 +18,12 @@ from models.telephony.place_facts import places_of
 
 
 def set_holder(session: Session, person: Principal, account: Account, data: HolderData, now: datetime) -> None:
-    """Save the contract holder of an account, and record the change in its log and in the history of its numbers.
+    """Save the contract holder of an account, and record the change in the audit log and the history of the numbers.
 
     Does nothing if the data are equal to the present holder's. The town is saved in its official spelling if it is
     known. To enter the first holder, the right to order for the account is enough; a change needs the right
-    `MANAGE_HOLDER`. Locks the account. Raises `Forbidden` without the right, if the account is not active, or if it
-    shares the holder of its main account.
+    `MANAGE_HOLDER`. Locks the account. Raises `Forbidden` if the person lacks the right, if the account is not active,
+    or if the account shares the holder of its main account.
     """
     lock_active_account(session, account)
     before = session.get(ContractHolder, account.id)

@@ -37,7 +37,7 @@ def promised_prices(draft: Draft, now: datetime) -> Mapping[str, PriceLine]:
 
 
 def best_price(product: Product, promised: Mapping[str, PriceLine]) -> PriceLine:
-    """Return the product's prices, each the lower one of the price list and of an offer that is still valid.
+    """Return the product's prices, each the lower one of the price list and of a valid offer.
 
     The monthly and the one-off price are compared separately. `promised` has the offer's prices by product key; a
     product that is missing there has its list price.

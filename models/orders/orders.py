@@ -40,7 +40,7 @@ from models.telephony.trunks import RequestUri, close_trunk
 from models.values import Locale
 
 LIST_PRICES: Mapping[str, PriceLine] = {}
-"""No agreed prices: the current price list holds for every product."""
+"""The default for agreed prices: an empty dict, so that the price list applies to every product."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,9 @@ class LocalUser:
 class OrderDraft:
     """An order as it was typed: well-formed, but not yet checked against the business rules.
 
-    `channels` is the number of simultaneous calls, and `block_size` the number of phone numbers (1, 10 or 100) in the
-    area code. `product_key` (the trunk) and `option_keys` are product keys of the price list. `local_user` is None if
-    nobody is to be invited.
+    `channels` is the number of simultaneous calls, and `block_size` the number of phone numbers (1, 10 or 100), which
+    have the area code `area_code`. `product_key` (the trunk) and `option_keys` are product keys of the price list.
+    `local_user` is None if nobody is to be invited.
     """
 
     product_key: str
@@ -89,16 +89,16 @@ class OrderDraft:
     locale: Locale
     local_user: LocalUser | None = None
     mobile_number: str | None = None
-    """The number, in E.164, to which calls fall back; for the option `MOBILE_BACKUP` alone."""
+    """The number, in E.164, to which calls go while no phone is registered; only for the option `MOBILE_BACKUP`."""
 
     directory_entry: DirectoryData | None = None
-    """The directory entry, for the option `DIRECTORY_ENTRY` alone; its number is the first of the block."""
+    """The directory entry, only for the option `DIRECTORY_ENTRY`; its number is the first of the block."""
 
     request_uri: RequestUri | None = None
-    """The content of the request line of incoming calls; None for what is usual with the size of the block."""
+    """The content of the request line of incoming calls; None for the default for a block of this size."""
 
     countries: tuple[str, ...] | None = None
-    """Keys of the destinations that the trunk may call (`models.telephony.country_prefixes`); None: the usual ones."""
+    """Keys of the destinations that the trunk may call (`models.telephony.country_prefixes`); None for the default."""
 
     @property
     def details(self) -> dict[str, Any]:
@@ -123,10 +123,10 @@ def ensure_orderable(
     Products and prices are those of the day of `now`. `agreed` maps product keys to agreed prices: these products can
     be ordered even if they were withdrawn since.
 
-    Raises `InvalidField` if a product cannot be ordered, an option lacks its details, or the area code is unknown or
-    does not fit the address; if the mobile fallback is a high-risk destination, or not among the countries that the
-    trunk may call; or if there are too many channels or countries, or countries that the person may not choose for
-    `main`.
+    Raises `InvalidField` if a product cannot be ordered, an option lacks its details, there are too many channels, or
+    the area code is unknown or does not fit the address. It is also raised if the mobile fallback is a high-risk
+    destination or is outside the countries that the trunk may call, or if there are too many countries, or some that
+    the person may not choose for `main`.
     """
     basket = _basket(session, draft, now, agreed)
     ensure_details(draft.option_keys, draft.details)
@@ -160,7 +160,7 @@ def ensure_area_exists(session: Session, code: str) -> AreaCode:
 
 
 def keep_area(session: Session, code: str, name: str | None) -> None:
-    """Cache the name of an area code's Ortsnetz in the session, so that `ensure_area_exists` needs no query for it.
+    """Cache the name of an area code's Ortsnetz in the session, so that `ensure_area_exists` runs no query for it.
 
     An Ortsnetz is a local exchange area. `name` is None if there is no such area code.
     """
@@ -218,10 +218,11 @@ def queue_order(
     bulk_id: uuid.UUID | None = None,
     agreed: Mapping[str, PriceLine] = LIST_PRICES,
 ) -> Request:
-    """Queue one order whose ids were reserved before; its account, request and receipt are inserted at the next flush.
+    """Queue one order whose ids were reserved before, and return its request.
 
-    Returns the request. Until the flush only other queued rows may refer to the rows of the order. `agreed` has prices,
-    by product key, that replace those of the price list. A receipt is queued only without `bulk_id`.
+    The order's account, request and receipt are inserted at the next flush. Until then only other queued rows may refer
+    to these rows. `agreed` has prices, by product key, that replace those of the price list. A receipt is queued only
+    without `bulk_id`.
 
     Checks only the right to order for `main` and the products; the caller has checked the other rules. Raises
     `Forbidden` without that right, `RuleBroken` if `main` is closed or a sub-account, and `InvalidField` if a product
@@ -293,10 +294,10 @@ def _queue_account(session: Session, ids: ReservedIds, draft: OrderDraft, now: d
 
 
 def blocks_wanted(requests: Iterable[Request], redrawing: Collection[uuid.UUID] = ()) -> Counter[tuple[str, int]]:
-    """Count the number blocks that the requests still need, by (area code, block size).
+    """Count the number blocks that the requests still need, by pair of area code and block size.
 
-    A request that has reserved a block, and an order that has one, need none. Exception: orders whose ids are in
-    `redrawing` need another block, because the registrar has a number of their block under another trunk.
+    A request that has reserved a block, and an order that has one, need none. Orders whose ids are in `redrawing` need
+    another block, because the registrar has a number of their block under another trunk.
     """
     return Counter(
         (request.area_code, request.block_size)
@@ -325,11 +326,12 @@ def cancel_and_release(request: Request, reason: Reason, now: datetime) -> None:
     """Cancel a request for `reason`, and release what it has reserved: the account of an order, or a number block.
 
     If the request was a planned detachment, or a cancellation of contracts, mails tell the people concerned that it was
-    taken back. If it had replaced a detachment planned by the people of the other account, that one is restored.
+    taken back. If it had replaced a detachment that the people of the other account had planned, that detachment is
+    restored.
 
     Raises `TooLate` if the request has ended (except as failed), a worker has claimed it, its provisioning has begun
-    (and has not failed), or its step that changes the account or contract has begun. Raises `LaterChangePlanned` for a
-    change of a trunk on top of which a later one was agreed.
+    (and has not failed), or its step that changes the account or contract has begun. Raises `LaterChangePlanned` if the
+    request changes a trunk for which a later change was agreed on top of it.
     """
     ensure_no_later_change(request)
     was_planned = request.is_scheduled(now)

@@ -15,7 +15,7 @@ from models.accounts.accounts import IssuedCustomerNumber
 from models.values import random_customer_number
 
 _SPARE = 3
-"""Customer numbers that are proposed beside those that are needed, as some have been issued before."""
+"""How many more customer numbers are proposed than are needed, because some may have been issued before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def reserve_ids(session: Session, count: int) -> list[ReservedIds]:
 
 
 def proposals(count: int) -> dict[str, Any]:
-    """Return the parameters by name for a statement with `reserved_rows` that is to issue `count` customer numbers."""
+    """Return the parameters, by name, with which the query `reserved_rows` issues `count` customer numbers."""
     return {"proposed": list({random_customer_number() for _ in range(count + _SPARE)}), "needed": count}
 
 

@@ -15,20 +15,20 @@ from models.spelling import spell
 from models.states import ENDED, AccountState, Kind
 
 SiteKey = tuple[str, str]
-"""Name and address of a location in one spelling, to compare locations by."""
+"""The name and the address of a location, normalised: equal for different spellings of the same location."""
 
 
 def site_key(location: Location | Account) -> SiteKey:
-    """Return the location's name and address in one spelling, to compare: 'Brückenstraße 5' equals 'Brueckenstr. 5'."""
+    """Return the location's name and address in normalised form: 'Brückenstraße 5' and 'Brueckenstr. 5' are equal."""
     name = " ".join(spell(location.name).split())
     return name, address_key(location.street, location.postal_code, location.city)
 
 
 def same_sites(session: Session, main: Account, postal_codes: Collection[str]) -> Mapping[SiteKey, Account]:
-    """Return, by name and address, the sub-accounts of `main` whose postal code is among `postal_codes`.
+    """Return a dict of `SiteKey` to sub-account, for the sub-accounts of `main` with one of these postal codes.
 
-    Sub-accounts on order are included, closed ones are not. Of several with the same name and address the one that was
-    created first is returned.
+    Sub-accounts on order are included, closed ones are not. If several have the same name and address, the dict has the
+    one that was created first.
     """
     ordered = sa.select(Request.account_id).where(
         Request.main_id == main.id, Request.kind == Kind.ORDER, Request.status.not_in(ENDED)

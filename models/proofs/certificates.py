@@ -1,8 +1,9 @@
 """Certificates of need: documents that show why a SIP trunk is to have more than 100 numbers.
 
-A request for numbers needs one if with it, and with all older requests for the same trunk, the trunk would have more
-numbers than are covered: 100 (`MOST_NUMBERS`), or as many as the largest certificate that staff have accepted. What a
-trunk has already needs none, such as numbers of an imported account. Orders need none: a new trunk gets one block.
+A trunk can have 100 numbers (`MOST_NUMBERS`) without a certificate, or as many as the largest certificate that staff
+have accepted. A request for numbers needs a new certificate if the trunk would have more, counting older running
+requests for it, too. Numbers that a trunk has already, such as those of an imported account, need none. Orders need
+none either: a new trunk gets one block.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from models.telephony.trunks import SipTrunk
 MOST_NUMBERS = 100
 """The most numbers that a trunk can have without a certificate of need."""
 AWAITED = (Reason.NEED_NOT_PROVED, Reason.CERTIFICATE_IN_REVIEW)
-"""The reasons of a pending request for which a certificate can be handed in."""
+"""The reasons for which a request is pending while a certificate can be handed in."""
 
 
 def numbers_of(session: Session, trunk_id: int) -> int:
@@ -58,14 +59,14 @@ def adding_numbers(trunk_id: int, query: sa.Select[*tuple[Any, ...]]) -> sa.Sele
 
 
 def numbers_with(session: Session, request: Request) -> int:
-    """Return how many numbers the trunk has with those of this request and of all older ones that are still running."""
+    """Return how many numbers the trunk will have with this request and all older ones that are still running."""
     assert request.changed_trunk_id is not None and request.block_size is not None
     asked = numbers_asked_for(session, request.changed_trunk_id, before=request)
     return numbers_of(session, request.changed_trunk_id) + asked + request.block_size
 
 
 def covered_numbers(session: Session, trunk_id: int) -> int:
-    """Return how many numbers the trunk can have without a further certificate: 100, or what an accepted one covers."""
+    """Return how many numbers the trunk can have without a further certificate: 100, or what an accepted one shows."""
     accepted = (
         sa.select(sa.func.max(AddressDocument.numbers))
         .join(Request, Request.id == AddressDocument.request_id)
@@ -87,9 +88,10 @@ def needs_certificate(session: Session, request: Request) -> bool:
 
 
 def numbers_without_certificate(session: Session, request: Request) -> int | None:
-    """Return up to how many numbers the trunk of the request can have without a further certificate of need.
+    """Return the most numbers that the trunk of the request can have without a further certificate of need.
 
-    None if a smaller block instead of the request's would need one, too: the trunk has, or will have, as many already.
+    None if even a smaller block than the request's would need one, because the trunk has, or will have, that many
+    already.
     """
     assert request.changed_trunk_id is not None and request.block_size is not None
     covered = covered_numbers(session, request.changed_trunk_id)
@@ -97,14 +99,17 @@ def numbers_without_certificate(session: Session, request: Request) -> int | Non
 
 
 def keep_certificate(session: Session, trunk: SipTrunk) -> None:
-    """Save with the trunk how many numbers its accepted certificates cover: documents are deleted after a time."""
+    """Save with the trunk how many numbers its accepted certificates cover, as documents are deleted after a time."""
     covered = covered_numbers(session, trunk.id)
     if covered > MOST_NUMBERS:
         trunk.certified_numbers = covered
 
 
 def certificate_until(request: Request) -> datetime:
-    """Return the end of the day until which the certificate can be handed in, also before it was asked for."""
+    """Return the time until which a certificate can be handed in for the request: the end of a day.
+
+    Until a certificate was asked for, this is the end of the 14th day after the request was made.
+    """
     return request.need_until or end_of_day(request.created_at + VALID_FOR)
 
 

@@ -30,8 +30,8 @@ def note_reach(
     """Record whether the question `consent`, whether `account` may be attached, reaches one of its administrators.
 
     If `reaches` is False, `unreached_since` is set, unless it is set already: the back office has to act. It is cleared
-    if `reaches` is True, if `account` is None (the requester named an unknown number), or if a request of this kind
-    could not attach the account anyway, because it is not in service, is a main account or, for a link, is a
+    if `reaches` is True, if `account` is None (the requester named an unknown number), or if a request of this `kind`
+    could not attach the account anyway. That is so if the account is not active, is a main account or, for a link, is a
     sub-account.
     """
     roles = {AccountRole.STANDALONE, AccountRole.SUB} if kind is Kind.SWITCH else {AccountRole.STANDALONE}
@@ -40,7 +40,10 @@ def note_reach(
 
 
 def note_main_reach(consent: MainConsent, now: datetime, *, reaches: bool) -> None:
-    """Record whether the question to a present main account reaches an administrator; if not, the office has to act."""
+    """Record whether the question to a present main account reaches one of its administrators.
+
+    If not, `unreached_since` is set, unless it is set already: the back office has to act.
+    """
     consent.unreached_since = None if reaches else consent.unreached_since or now
 
 
@@ -72,11 +75,11 @@ def asked_addresses(session: Session, request: Request, template: str) -> set[st
 
 
 def end_cases(session: Session, account: Account) -> None:
-    """Remove the questions that the account is asked from the back office's list of those that reach nobody.
+    """Remove the questions to the account's administrators from the back office's list of questions that reach nobody.
 
-    These are whether the account may be attached, and whether a sub-account of it may go to another main account.
-
-    Call this when the back office has invited an administrator to the account. Answered questions stay as they are.
+    They are the questions whether the account may be attached, and whether one of its sub-accounts may go to another
+    main account. Call this when the back office has invited an administrator to the account. Answered questions stay as
+    they are.
     """
     for table, open_ones in ((Consent, _asked_itself(account)), (MainConsent, _asked_as_main(account))):
         cases = sa.update(table).where(table.request_id.in_(sa.select(Request.id).where(open_ones)))
@@ -115,7 +118,7 @@ def _asked_itself(account: Account) -> sa.ColumnElement[bool]:
 
 
 def _asked_as_main(account: Account) -> sa.ColumnElement[bool]:
-    """Return an SQL condition on `Request`: it waits for the consent of the account as the present main account."""
+    """Return an SQL condition on `Request`: a switch that waits for the account's consent as present main account."""
     asked = MainConsent.main_id == account.id, MainConsent.decision.is_(None)
     return sa.and_(
         Request.id.in_(sa.select(MainConsent.request_id).where(*asked)),

@@ -32,7 +32,7 @@ CONTACT_MAIL = "email_code"
 def corrections_left(session: Session, request: Request) -> int:
     """Return how many more times the e-mail address of the order's contact can be corrected, at most 3 times in all.
 
-    0 unless the order is pending and the contact has been asked to confirm the address and has not done so.
+    Returns 0 unless the order is pending and waits for the contact to confirm the address.
     """
     if request.kind is not Kind.ORDER or request.status is not Status.PENDING:
         return 0
@@ -44,14 +44,15 @@ def corrections_left(session: Session, request: Request) -> int:
 def correct_contact(
     session: Session, principal: Principal, request: Request, address: str, now: datetime, usual: Limits
 ) -> int:
-    """Replace the e-mail address of a pending order's contact, and have the new address asked for confirmation by mail.
+    """Replace the e-mail address of a pending order's contact, who is then asked by mail to confirm the new address.
 
     All other pending orders of the main account whose contact has not confirmed the old address get the new one, too.
-    They are locked, and their next steps scheduled for now; code and link of the old mail become useless for them.
-    Returns the number of orders changed. Raises `NotAwaited` if the order does not wait for the contact, or was
-    corrected `MOST_CORRECTIONS` (3) times already, `InvalidField` if the address is the old one, and `LimitReached` if
-    the company may have no further contact asked today. `usual` are the limits of companies that have none of their
-    own.
+    They are locked, and their next steps scheduled for now. Code and link of the old mail become useless for them.
+    Returns the number of orders changed. `usual` are the limits of companies that have none of their own.
+
+    Raises `NotAwaited` if the order does not wait for the contact, or was corrected `MOST_CORRECTIONS` (3) times
+    already. Raises `InvalidField` if the address is the old one, and `LimitReached` if the company's daily limit allows
+    no further contact.
     """
     if request.kind is not Kind.ORDER or request.account is None:
         raise NotAwaited

@@ -14,7 +14,7 @@ LINK_CODE_VALID_FOR = timedelta(days=7)
 REMINDED_AFTER = (timedelta(days=7), timedelta(days=12))
 """How long after a request for a code or consent by mail the person is reminded. Nobody is reminded by letter."""
 CERTIFICATE_REMINDED_BEFORE = (timedelta(days=7), timedelta(days=2))
-"""How long before the end of the time people are reminded to hand in a certificate of need."""
+"""The times before the deadline for a certificate of need at which people are reminded to hand it in."""
 NEW_MAIL_AFTER = timedelta(minutes=10)
 """The least time between two requests for a code by mail."""
 NEW_CONSENT_AFTER = timedelta(days=1)
@@ -24,7 +24,7 @@ NEW_LETTER_AFTER = timedelta(days=3)
 LEAST_LEFT = timedelta(days=7)
 """The least time that a code must still be valid for a new order to share it; otherwise a new code is requested.
 
-And the least time for another certificate of need after one was refused.
+It is also the least time to hand in another certificate of need after one was refused.
 """
 MOST_ISSUES = 5
 """The most codes that one person gets for one proof, so that nobody is pestered."""

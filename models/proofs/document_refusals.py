@@ -17,7 +17,7 @@ from models.requests.requests import Request
 from models.states import Kind, RefusalReason
 
 MOST_NOTE = 500
-"""The most characters of the note to the customer."""
+"""The most characters of the note of staff to the customer."""
 _OF_CERTIFICATES = (
     RefusalReason.NO_NEED,
     RefusalReason.UNREADABLE,
@@ -30,7 +30,7 @@ _OF_ADDRESSES = tuple(reason for reason in RefusalReason if reason is not Refusa
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a document is refused, and a note of staff for the customer, "" if there is none."""
+    """The refusal of a document: its reason, and a note of staff for the customer, "" if there is none."""
 
     reason: RefusalReason = RefusalReason.DOES_NOT_SHOW
     note: str = ""

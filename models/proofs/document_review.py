@@ -23,11 +23,11 @@ from models.states import AddressMethod, Kind, Status
 def upload_document(
     session: Session, principal: Principal, request: Request, name: str, media_type: str, content: bytes, now: datetime
 ) -> AddressDocument:
-    """Save an uploaded document that is to prove the order's connection address, for the back office to decide on.
+    """Save and return an uploaded document that is to prove the order's connection address; the back office decides.
 
-    `name` is the file's name, `media_type` its type, such as `application/pdf`. If the order has a document that is not
-    decided on yet, it is replaced. Adds a timeline entry, and schedules the order's next step for now. Raises
-    `NotAwaited` unless `request` is a pending order whose address proof was requested and is not completed yet.
+    `name` is the file's name, `media_type` its type, such as `application/pdf`. A document of the order that is not
+    decided on yet is replaced. Adds a timeline entry, and schedules the order's next step for now. Raises `NotAwaited`
+    unless `request` is a pending order whose address proof was requested and is not completed yet.
     """
     book = ProofBook(session, [request])
     proof = book.address(request) if (request.kind, request.status) == (Kind.ORDER, Status.PENDING) else None
@@ -41,11 +41,12 @@ def upload_document(
 def upload_certificate(
     session: Session, principal: Principal, request: Request, name: str, media_type: str, content: bytes, now: datetime
 ) -> AddressDocument:
-    """Save an uploaded certificate of need for the numbers that the request asks for, for the back office to decide on.
+    """Save and return an uploaded certificate of need for the numbers of a request; the back office decides.
 
-    It has to show the need for all numbers that the trunk has with this request and older ones that are running. `name`
-    and `media_type` are as for `upload_document`, and so is what happens to the request. Raises `NotAwaited` unless
-    `request` is a request for numbers that waits for a certificate.
+    The certificate has to show the need for all numbers that the trunk has with this request and older running ones.
+    `name` is the file's name, `media_type` its type, such as `application/pdf`. A certificate of the request that is
+    not decided on yet is replaced. Adds a timeline entry, and schedules the request's next step for now. Raises
+    `NotAwaited` unless `request` is a request for numbers that waits for a certificate.
     """
     if request.kind is not Kind.NUMBERS or request.status is not Status.PENDING or request.reason not in AWAITED:
         raise NotAwaited
@@ -56,7 +57,7 @@ def upload_certificate(
 
 
 def lock_for_document(session: Session, request: Request) -> bool:
-    """Lock all pending requests to which a decision on the document of `request` matters.
+    """Lock all pending requests that a decision on the document of `request` affects.
 
     These are the orders at the same postal code, or the requests for numbers of the same trunk that wait for a
     certificate. Returns whether `request` itself is one of them. To avoid a deadlock, call this before any of them is
@@ -78,12 +79,13 @@ def decide_document(
 ) -> None:
     """Accept or refuse the document uploaded for a request, and schedule the request's next step for now.
 
-    `refusal` says why the document is refused; the customer is told by mail, and has at least seven days (`LEAST_LEFT`)
-    for another certificate of need. None accepts the document: it proves the
-    connection address for all orders of the main account at this address, or the need for the numbers of the trunk, for
-    all requests that wait for that. Adds a timeline entry, and locks the pending requests with the same postal code or
-    trunk. Raises `Forbidden` unless `staff` is one of the carrier's staff, and `NotAwaited` if the request is not
-    pending or has no undecided document.
+    `refusal` says why the document is refused; None accepts the document. An accepted document proves the connection
+    address for all orders of the main account at this address. An accepted certificate of need proves the need for
+    numbers of the trunk, for all requests that wait for it. After a refusal, the customer is told by mail, and has at
+    least seven days (`LEAST_LEFT`) for another certificate.
+
+    Adds a timeline entry, and locks the pending requests with the same postal code or trunk. Raises `Forbidden` unless
+    `staff` is one of the carrier's staff, and `NotAwaited` if the request is not pending or has no undecided document.
     """
     if not staff.is_staff:
         raise Forbidden

@@ -16,8 +16,9 @@ from models.states import RefusalReason
 class AddressDocument(Base):
     """An uploaded document that is to prove an address, such as an extract from the commercial register.
 
-    Of a request for numbers it is a certificate of need (`models.proofs.certificates`): `numbers` is how many the trunk
-    would have, which it has to show to be needed. `numbers` is None for a proof of an address.
+    For a request for numbers, it is a certificate of need (`models.proofs.certificates`). `numbers` is then how many
+    numbers the trunk would have; the document has to show that they are needed. For a proof of an address, `numbers` is
+    None.
 
     `released` is whether the back office has accepted the document; None until the back office decides. `refusal` is
     the reason for refusing it; None if it was not refused, and in rows that are older than this column. `refusal_note`

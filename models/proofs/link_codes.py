@@ -49,10 +49,11 @@ def void_link_code(session: Session, principal: Principal, account: Account, now
 
 
 def open_link_code(session: Session, account_id: int | None, *, lock: bool = False) -> LinkCode | None:
-    """Return the account's link code that was not used, replaced or voided, but may have expired; None without one.
+    """Return the account's link code that was not used, replaced or voided; None if there is none.
 
-    An account has at most one such code. With `lock`, locks its row until the transaction ends. If `account_id` is
-    None, returns None but runs the same statement, so that the duration does not reveal whether an account exists.
+    The code may have expired. An account has at most one such code. With `lock`, locks its row until the transaction
+    ends. If `account_id` is None, returns None but runs the same statement, so that the duration does not reveal
+    whether an account exists.
     """
     query = sa.select(LinkCode).where(LinkCode.account_id == account_id, LinkCode.ended_at.is_(None))
     return session.scalar(query.with_for_update() if lock else query)

@@ -54,9 +54,10 @@ def enter_letter_code(session: Session, vault: Vault, request: Request, typed: s
     """Prove the order's connection address by the code from the letter; return whether the code is right.
 
     `typed` is the code as the person typed it. Safe to run twice: the code stays right. One letter serves all orders of
-    the main account with this address; if it is newly proved, their next steps are scheduled for now. Locks the pending
-    orders of the main account with this postal code. Raises `NotAwaited` if `request` is no order, if no proof of the
-    address was requested, or if the address is not proved and none of the orders with this address is pending.
+    the main account with this address. If the address is newly proved, their next steps are scheduled for now. Locks
+    the pending orders of the main account with this postal code. Raises `NotAwaited` if `request` is no order, if no
+    proof of the address was requested, or if the address is not proved and none of the orders with this address is
+    pending.
     """
     if request.kind is not Kind.ORDER:
         raise NotAwaited
@@ -102,10 +103,11 @@ def lock_for_address(session: Session, request: Request) -> bool:
 
 
 def prove_address(session: Session, request: Request, method: AddressMethod, now: datetime, by: int | None) -> None:
-    """Complete the proof of an order's connection address; schedule the next steps of all pending orders there for now.
+    """Complete the proof of an order's connection address, and schedule the next steps of the orders there for now.
 
-    `by` is the id of the member of staff who accepted a document, None for a letter. To avoid a deadlock between two
-    orders, the caller must have called `lock_for_address`, or `lock_pending` for the orders with this postal code.
+    These are all pending orders of the main account with this address. `by` is the id of the member of staff who
+    accepted a document, None for a letter. To avoid a deadlock between two orders, the caller must have called
+    `lock_for_address`, or `lock_pending` for the orders with this postal code.
     """
     proof = ProofBook(session, [request]).address(request)
     assert proof is not None and request.account is not None

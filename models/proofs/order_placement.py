@@ -1,4 +1,4 @@
-"""Placing orders within the limits of the company, which also count the letters and mails that its orders cause."""
+"""Placing orders within the daily limits of a company, which also count the letters and mails that its orders cause."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def place_order(
 ) -> Request:
     """Place an order for a sub-account of `main`, if the limits of the company allow one more; return its request.
 
-    The order is counted against these limits; other transactions that do so for this company wait. Its rows are
-    inserted at the next flush (`queue_order`). `usual` are the limits of companies that have none of their own.
-    `agreed` are prices by product key that replace those of the price list. Raises `Forbidden` if the person may not
-    order for `main`, `RuleBroken` if `main` cannot have sub-accounts, `InvalidField` if a field of the order breaks a
-    rule, and `LimitReached` if a limit does not allow the order.
+    The order is counted against these limits. Other transactions that count orders of this company wait until this one
+    ends. The order's rows are inserted at the next flush (`queue_order`). `usual` are the limits of companies that have
+    none of their own. `agreed` are prices by product key that replace those of the price list. Raises `Forbidden` if
+    the person may not order for `main`, `RuleBroken` if `main` cannot have sub-accounts, `InvalidField` if a field of
+    the order breaks a rule, and `LimitReached` if a limit does not allow the order.
     """
     if not may(principal, Action.ORDER, main):
         raise Forbidden
@@ -79,7 +79,7 @@ def take_for_orders(
 
     Returns the number of allowed orders, and the limit that forbids the next one; None if all are allowed. The caller
     must place the allowed orders in the same transaction. `usual` are the limits of companies that have none of their
-    own. Other transactions that count for this company wait until this transaction ends.
+    own. Other transactions that count orders of this company wait until this one ends.
     """
     lock_limits(session, main.id)
     count, uses, reached = _fitting(session, principal, main, drafts, now, usual)
@@ -95,9 +95,9 @@ def _daily(uses: Mapping[Limit, int]) -> dict[Limit, int]:
 class OrderDays:
     """A forecast of how many orders of a list can be placed on which day, under the present limits of their company.
 
-    `days` has a pair for today, and one for each later day (in Germany) on which some can be placed: the begin of the
-    day and the number of orders. `reached` is the limit that stops today's; None if all can be placed today.
-    `open_at_most`: the remaining orders have to wait until open orders end, on a day that is not known.
+    `days` are pairs of the start of a day and the number of orders: one for today, and one for each later day (in
+    Germany) on which some can be placed. `reached` is the limit that stops the orders of today; None if all can be
+    placed today. `open_at_most`: the remaining orders have to wait until open orders end, on a day that is not known.
     """
 
     days: Sequence[tuple[datetime, int]]
@@ -152,8 +152,8 @@ def limit_of_draft(
 ) -> LimitReached | None:
     """Return the limit of the company that forbids placing an order that is still being typed; None if none does.
 
-    `location` and the contact's `email` are None as long as they are not entered, and then not counted. `usual` are the
-    limits of companies that have none of their own. Nothing is counted or reserved.
+    `location` and the contact's `email` are None until they are typed; what is None is not counted. `usual` are the
+    limits of companies that have none of their own. Nothing is counted or reserved in the database.
     """
     known, [needed] = _compared(session, principal, main, [(location, email)], now, usual)
     return _reached(known.limits, known.used, needed, now)
@@ -178,7 +178,7 @@ def _entered(drafts: Sequence[OrderDraft]) -> list[tuple[Location | None, str | 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """The limits of a company, what it has used of them today, and the ids of an order, empty if none were reserved."""
+    """A company's limits, what it has used of them today, and the ids reserved for one order; empty if none were."""
 
     limits: Limits
     used: Counter[Limit]
@@ -240,10 +240,10 @@ def _reached(limits: Limits, used: Counter[Limit], needed: Sequence[Limit], now:
 def _known() -> sa.Select[*tuple[Any, ...]]:
     """Return the query for the facts that decide whether the limits of a company allow an order, in one row.
 
-    They are the company's own limits, what it has used today, the number of its open orders, and those of the given
-    `contacts` and `addresses` that it has used before and that so do not count again. Addresses whose letter is old
-    enough for a new one to be requested are left out. The confirmed e-mail address of the ordering user is always
-    included.
+    They are the company's own limits, what it has used today, the number of its open orders, and the `contacts` and
+    `addresses` that do not count again. These are the given e-mail addresses and address keys that the company has used
+    before, except addresses whose letter is so old that a new one can be requested. The confirmed e-mail address of the
+    ordering user is always included.
     """
     main, strings = sa.bindparam("main", type_=sa.BigInteger), postgresql.ARRAY(sa.Text)
     uses = sa.func.json_object_agg(DailyUse.what, DailyUse.used)

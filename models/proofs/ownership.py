@@ -73,7 +73,7 @@ def ownership_by(
 def decide(
     session: Session, vault: Vault, request: Request, user: User, decision: Decision, typed: str | None, now: datetime
 ) -> bool:
-    """Record an administrator's answer to the question whether an account may be attached; return if the code is right.
+    """Record an administrator's answer whether an account may be attached; return whether the code is right.
 
     `typed` is the code from the mail, or None if the administrator `user` is signed in. Returns False, and records
     nothing, if the code is wrong. Otherwise the next step of the link request or switch is scheduled for now;

@@ -1,4 +1,4 @@
-"""Reads the proofs of e-mail and connection addresses that several orders need, with few queries."""
+"""The proofs of e-mail and connection addresses that several orders need, read with few queries."""
 
 from __future__ import annotations
 
@@ -48,7 +48,10 @@ class ProofBook:
         return self._addresses.get((request.main_id, account_address_key(request.account)))
 
     def document(self, request: Request) -> AddressDocument | None:
-        """Return the document of an order or a request for numbers that staff have not decided on; None without."""
+        """Return the undecided document of an order or a request for numbers; None if there is none.
+
+        Staff have not accepted or refused an undecided document yet.
+        """
         return self._documents.get(request.id)
 
     def open_email(self, request: Request, now: datetime) -> EmailProof:
@@ -110,5 +113,5 @@ class ProofBook:
 
 
 def account_address_key(account: Account) -> str:
-    """Return the account's address in the normalised form `address_key`, which is the same for different spellings."""
+    """Return the account's address in a normalised form (`address_key`), which is equal for different spellings."""
     return address_key(account.street, account.postal_code, account.city)

@@ -166,7 +166,8 @@ def count_open_consents(session: Session, accounts: Collection[Account], now: da
 def _count_open() -> sa.Select[int]:
     """Return the query that counts the questions for consent that the administrators of given accounts can answer.
 
-    Its parameters are those of `_values`. It is built once, because it runs at each request of a browser.
+    Its parameters are the keys of the dict that `_values` returns. It is built once, because it runs at each request of
+    a browser.
     """
     asked = _open_consents(sa.select(sa.func.count(Request.id))).scalar_subquery()
     moving = _open_main_consents(sa.select(sa.func.count(Request.id))).scalar_subquery()
@@ -240,8 +241,8 @@ def _open_main_consents(query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[
 def _of_orders(session: Session, orders: Sequence[Request], now: datetime) -> dict[uuid.UUID, list[ProofStatus]]:
     """Return, by order id, the statuses of the orders' proofs. Runs a fixed number of queries, without locks.
 
-    The list is empty for an order whose account is not visible to the caller any more (row-level security), because it
-    was detached.
+    The list is empty for an order whose account was detached, because row-level security hides the account from the
+    caller.
     """
     # Held until the end, so that no order reads its account alone.
     accounts = session.scalars(sa.select(Account).where(Account.id.in_([order.account_id for order in orders]))).all()

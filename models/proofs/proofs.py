@@ -34,7 +34,7 @@ from models.states import AddressMethod, ProofMethod
 from models.vault import Vault, new_salt
 
 NOBODY = 0
-"""No row of an account, a person or a request has this id: what is compared when nothing was found."""
+"""An id that no account, person or request has; queries use it if none was found, so that the same statements run."""
 
 
 class Decision(StrEnum):
@@ -45,7 +45,7 @@ class Decision(StrEnum):
 
 
 class CodedProof:
-    """Columns of a proof by a code that is sent to a person. `issue` is the number of the current code, counted from 1.
+    """The columns of a proof by a code that is sent to a person. `issue` is the current code's number, counted from 1.
 
     A new code makes the older one invalid. `asked_at` is when the current code was requested, `expires_at` when it
     expires. `sent_issue` is the number of the code that was sent last, 0 before the first. `reminders` counts the
@@ -209,10 +209,12 @@ class MainConsent(CodedProof, Base):
 
     A switch has such a row as soon as the ownership of the account is proved. `main_id` is the main account that is
     asked; an answer counts only while the account belongs to that main account. The first answer counts. `moved_at` is
-    when the account left it by this switch; None if it did not. `costs_from` is the first day of which that main
-    account sees the costs of the account, up to the switch, once the account is closed; None if it has not moved.
-    `unreached_since` is the time since which the back office has to act because the question reaches no administrator;
-    None if it reaches one, if the back office has acted, or soon after the request has ended.
+    when the account left that main account by this switch. `costs_from` is the first day of which that main account
+    still sees the account's costs, up to the switch, after the account was closed. Both are None if the account has not
+    moved.
+
+    `unreached_since` is the time since which the back office has to act because the question reaches no administrator.
+    It is None if the question reaches one, if the back office has acted, or soon after the request has ended.
     """
 
     __tablename__ = "main_consents"

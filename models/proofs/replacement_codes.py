@@ -1,4 +1,4 @@
-"""New codes for proofs, requested when a mail or letter with a code was lost."""
+"""Requesting a new code for a proof, after the mail or letter with the previous code was lost."""
 
 from __future__ import annotations
 
