@@ -27,9 +27,9 @@ from models.people.users import User, administrators_of, roles_sql
 
 TOKEN_PREFIX = "sv_"  # noqa: S105 - a prefix by which leaked tokens can be found, no secret
 LONGEST_LIFE = timedelta(days=365)
-"""The longest time for which a new token is valid, and the usual one; it ends with the end of its last day."""
+"""The longest time for which a new token is valid, and the default; it ends with the end of its last day."""
 MOST_TOKENS = 50
-"""The most tokens of an account that are neither revoked nor expired, so that the list stays one that people read."""
+"""The most tokens of an account that are neither revoked nor expired, so that people can still read the list."""
 LONGEST_NAME = 100
 _USE_NOTED_EVERY = timedelta(minutes=5)
 
@@ -37,8 +37,9 @@ _USE_NOTED_EVERY = timedelta(minutes=5)
 class ApiToken(Base):
     """A bearer token that acts for a user, limited to one account and to the token's scopes.
 
-    `expires_at` is null for tokens that were made before tokens had an expiry. `last_used_at` is the time of the last
-    recorded call, up to 5 minutes before the last call; `last_used_address` is the IP address of the recorded call.
+    `expires_at` is null for tokens that were created before tokens had an expiry. `last_used_at` is the time of the
+    last recorded call, and `last_used_address` its IP address. A call within 5 minutes after a recorded one is not
+    recorded.
     """
 
     __tablename__ = "api_tokens"
@@ -62,7 +63,7 @@ class ApiToken(Base):
     )
 
     def revoke(self, now: datetime) -> None:
-        """Revoke the token: requests with it are rejected from now on. Safe to run twice: the first time is kept."""
+        """Revoke the token: requests with it are rejected from now on. Safe to run twice: the first time is stored."""
         self.revoked_at = self.revoked_at or now
 
     def has_expired(self, now: datetime) -> bool:
@@ -126,7 +127,7 @@ def issue_token_for_carrier(
     valid_for: timedelta,
     now: datetime,
 ) -> str:
-    """Create an API token of the account that acts for `user`, on behalf of the carrier, and return the token's text.
+    """Create an API token of the account that acts for `user`, on behalf of the carrier, and return its text.
 
     The text cannot be read later. The token is valid for `valid_for`, at most 365 days, to the end of the last day. The
     account's audit log names the carrier as the creator, and all administrators of the account are told by mail.
@@ -228,7 +229,7 @@ def use_token(session: Session, token: str, address: str, now: datetime) -> Toke
 
 @cache
 def _by_hash() -> sa.Select[*tuple[Any, ...]]:
-    """Return the query for a token, its user, its account and the user's roles; parameter `hash` is the token's hash.
+    """Return the query for a token, its user, its account and the user's roles, by the token's hash (parameter `hash`).
 
     It selects only the needed columns of token and user. It is built once, because it runs at each call of the API.
     """

@@ -1,7 +1,8 @@
-"""Counts of failed attempts to enter a code, a password or a second factor, where no Redis counts them.
+"""Counts of failed attempts to enter a code, a password or a second factor, in the database if there is no Redis.
 
-A count belongs to a window: a stretch of time of fixed length, numbered from 1970 by the database's clock. The limit
-slides over two of them: of the window before counts the part that lies within the last stretch of time.
+Time is divided into windows of equal length, numbered since 1970 by the database's clock; each has a count of its own.
+The limit is a sliding window: to the count of the present window, a share of the previous window's count is added. The
+share is the part of the previous window that is less than one window length ago.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from models.db.base import Base
 
 
 class AttemptCount(Base):
-    """The number of attempts that one window has of one limit.
+    """The number of attempts within one window that count for one limit.
 
-    `key` names the limit and, by a hash, whom or what it is for; `number` is the window's. `ends_at` is the time from
-    which the count is of no use: two lengths of a window after the window's start.
+    `key` names the limit and, by a hash, the person, address or other subject that it limits. `number` is the number of
+    the window. `ends_at` is the time from which the count is not needed any more: two window lengths after the window's
+    start.
     """
 
     __tablename__ = "attempt_counts"
@@ -42,10 +44,10 @@ class AttemptCount(Base):
 
 @dataclass(frozen=True, slots=True)
 class SlidingWindow:
-    """What counts of one limit now: the window before and the present one, each with its attempts and seconds left.
+    """The attempts that count for one limit now: those of the previous and of the present window.
 
-    The window before has as many seconds left as of it lie within the last length of a window; the present one's are
-    those until its attempts no longer count at all.
+    `left_before` is how many seconds the previous window's attempts still count in part; 0 if there are none. `left` is
+    how many seconds those of the present window still count, in whole or in part.
     """
 
     attempts_before: int
@@ -55,10 +57,11 @@ class SlidingWindow:
 
 
 def count_attempts(session: Session, key: str, most: int, seconds: int, amount: int) -> bool:
-    """Add `amount` attempts (negative: take some back) to the present window, unless more than `most` would count.
+    """Add `amount` attempts to the present window, unless more than `most` would count then; return whether added.
 
-    `key` names the limit, `seconds` is the length of a window. Return whether they were added. Two callers at the same
-    moment wait for each other, so together they do not exceed the limit. A count that would fall to 0 is deleted.
+    A negative `amount` takes attempts back, and always returns True. `key` names the limit, `seconds` is the length of
+    a window. Two callers at the same moment wait for each other, so together they do not exceed the limit. A count that
+    would fall to 0 is deleted.
     """
     if amount < 0:
         taken = {"key": key, "seconds": seconds, "amount": -amount}
@@ -69,7 +72,7 @@ def count_attempts(session: Session, key: str, most: int, seconds: int, amount: 
 
 
 def sliding_window(session: Session, key: str, seconds: int) -> SlidingWindow:
-    """Return what counts now of the limit `key`, whose windows have this length in seconds."""
+    """Return the attempts that count now for the limit `key`, whose windows are `seconds` seconds long."""
     row = session.execute(_READ, {"key": key, "seconds": seconds}).one()
     return SlidingWindow(row.before, row.left_before if row.before else 0.0, row.present, row.left_before + seconds)
 

@@ -1,8 +1,8 @@
-"""The audit log's seals: a chain of hashes over all entries, by which any later change of the log is found.
+"""The audit log's seals: a chain of hashes over all entries, which reveals any later change of the log.
 
-A scheduled job seals new entries in the order of their ids. A seal's hash covers the hash of the seal before, its own
-position and time, and the entry's content. Seals have a table of their own, because rows of entries are never updated,
-and so that inserting an entry need not wait for the chain.
+A scheduled job seals new entries in the order of their ids. A seal's hash covers the previous seal's hash, its own
+position and time, and the entry's content. Seals have a table of their own: rows of entries are never updated, and
+inserting an entry need not wait for the chain.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from models.db.base import Base
 from models.people.audit_log import AuditEntry
 
 FIRST = bytes(32)
-"""The stand-in for a predecessor's hash in the hash of the first seal."""
+"""The value that the first seal's hash covers in place of a previous seal's hash."""
 LATE = 100_000
-"""The most ids that may lie between an entry and the newest sealed one: more than are drawn in one transaction."""
+"""How many ids an entry may lie behind the newest sealed one and still be sealed: more than one transaction draws."""
 TAKES = timedelta(hours=1)
-"""The delay with which an entry may be committed after its time: far longer than a transaction runs."""
+"""How long after its time an entry may be committed: far longer than any transaction runs."""
 
 # The time as UTC with microseconds, so that the hash does not depend on the time zone of the session.
 _AT = sa.func.to_char(sa.func.timezone("UTC", AuditEntry.at), sa.literal_column("'YYYY-MM-DD\"T\"HH24:MI:SS.US'"))
@@ -45,7 +45,7 @@ _CONTENT = sa.cast(sa.func.jsonb_build_array(*CONTENT[:-1], _AT), sa.Text)
 class AuditSeal(Base):
     """The seal of one entry of the audit log, at `position` in the chain, counted from 1.
 
-    `hash` is the SHA-256 of the seal before, of this seal's position and time, and of the entry's content.
+    `hash` is the SHA-256 of the previous seal's hash, of this seal's position and time, and of the entry's content.
     """
 
     __tablename__ = "audit_seals"
@@ -68,13 +68,13 @@ class Flaw(StrEnum):
     """
 
     CHANGED = "audit_entry_changed"
-    """The content of the entry, or its seal, is not what was sealed."""
+    """The content of the entry, or its seal, was changed after the sealing."""
     REMOVED = "audit_entry_removed"
     SEAL_REMOVED = "audit_seal_removed"
     INSERTED = "audit_entry_inserted"
-    """The entry came after entries that were sealed before, but claims to be older than they are."""
+    """The entry was inserted after newer entries had been sealed, but has an older time or id."""
     SHORTENED = "audit_shortened"
-    """The chain was longer, or had another hash at this position."""
+    """A seal at this position, known from an earlier time, is missing or has another hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,7 @@ class ChainFlaw:
     """A flaw that a check of the audit log's chain found: its kind, its position, and the id of the audit entry.
 
     `position` is that of the bad or missing seal; for an entry without a seal, that of the last seal checked.
-    `entry_id` is None if it is not known which entry is affected: if a seal is missing, or if the chain was cut or
-    replaced.
+    `entry_id` is None if the affected entry is not known: if a seal is missing, or if the chain was cut or replaced.
     """
 
     flaw: Flaw
@@ -174,9 +173,9 @@ class ChainCheck:
         """Check the entries without a seal; return flaws: entries inserted later, and a chain that was cut or replaced.
 
         Call this after the last page. `known` are newest seals that the chain had at earlier times, all of which must
-        still be there; where only a position is known, the hash is empty. Counts in `unsealed` up to `limit` entries
-        that wait for a seal, and reports up to `limit` entries that have none although much newer ones (by `LATE` ids
-        or more) are sealed.
+        still exist; where only a position is known, the hash is empty. Counts in `unsealed` up to `limit` entries that
+        wait for a seal. Reports up to `limit` entries without a seal whose ids are at least `LATE` below the newest
+        sealed one.
         """
         flaws = [ChainFlaw(Flaw.SHORTENED, head.position) for head in known if not _reached(session, head)]
         newest = session.scalar(sa.select(sa.func.max(AuditSeal.entry_id))) or 0
@@ -205,10 +204,10 @@ class ChainCheck:
 
 
 class _Runs:
-    """The newest entry id and time that earlier runs of sealing have sealed, to find entries inserted afterwards.
+    """The newest entry id and time that each run of sealing has reached, to find entries that were inserted afterwards.
 
-    Seals with the same `sealed_at` belong to one run. An entry that is sealed in a later run but is older than these
-    was inserted afterwards, unless its transaction was merely committed late.
+    Seals with the same `sealed_at` belong to one run. An entry that is older than entries sealed in earlier runs was
+    inserted afterwards, unless its transaction was merely committed late.
     """
 
     def __init__(self) -> None:
@@ -216,12 +215,12 @@ class _Runs:
         self._closed: tuple[int, datetime] | None = None
         """The newest id and the newest time of all earlier runs."""
         self._open: tuple[int, datetime] | None = None
-        """The newest id and the newest time of all runs, the current one included."""
+        """The newest id and the newest time of all runs, including the current one."""
 
     def begin(self, sealed_at: datetime) -> None:
         """Begin a new run of seals, made at the time `sealed_at`; the run before counts as an earlier one from now on.
 
-        Do nothing if `sealed_at` is the time of the current run.
+        Does nothing if `sealed_at` is the time of the current run.
         """
         if sealed_at != self._sealed_at:
             self.close()
@@ -234,8 +233,8 @@ class _Runs:
     def add(self, id: int, at: datetime) -> None:
         """Add an entry to the current run, by its id and its time.
 
-        If the entry's time is later than the time of the run's seals, the latter is used: an entry dated in the future
-        would make all later entries look as if they had been inserted afterwards.
+        An entry's time counts as that of the run's seals at the latest. Otherwise an entry dated in the future would
+        make all later entries look as if they had been inserted afterwards.
         """
         if self._sealed_at is not None:
             # An entry from the future would make all that follow look late.

@@ -26,7 +26,7 @@ from models.people.users import User
 
 
 class AuditEvent(StrEnum):
-    """The kinds of logged actions: on an account, on a person's login (`OF_LOGINS`), and of access (`OF_ACCESS`)."""
+    """The kinds of logged actions: on an account, on a person's login (`OF_LOGINS`), and about access (`OF_ACCESS`)."""
 
     LOOKED_IN = "looked_in"
     SECRET_SEEN = "secret_seen"  # noqa: S105 - a name
@@ -110,7 +110,7 @@ OF_LOGINS = (
 )
 """The kinds of changes of a person's login: logged in each account of the person, or in none if there is no account."""
 REFUSALS = (AuditEvent.SIGN_IN_REFUSED, AuditEvent.RIGHT_REFUSED)
-"""The kinds of entries about what was refused, of which each person gets a limited number within a day."""
+"""The kinds of entries about refusals. Their number for each person within a day is limited."""
 OF_ACCESS = (AuditEvent.SIGNED_IN, AuditEvent.SIGNED_OUT, AuditEvent.TOKEN_USED, *REFUSALS)
 """The kinds of entries about access: sign-ins, what was refused, and uses of API tokens (`models.people.sign_in_log`).
 
@@ -125,7 +125,7 @@ OF_CARRIER = (
     AuditEvent.HIGH_RISK_ADDED,
     AuditEvent.HIGH_RISK_REMOVED,
 )
-"""What the carrier does at the console to what belongs to no account: people, prices, number pools, destinations."""
+"""The kinds of the carrier's actions on the command line that concern no account, such as new prices."""
 
 _NO_ACCESS = f"deed NOT IN ({quoted(*OF_ACCESS)})"
 # Not with parameters: a statement that is prepared once would not use the index of that condition.
@@ -172,7 +172,7 @@ class AuditEntry(Base):
     about_name: Mapped[str | None] = query_expression()
     """The name of the user whom `user_id` in `facts` names, or of the person whom the invitation `invitation` invites.
 
-    As it is now, None if it is not kept any more; loaded with lists of entries only.
+    It is the present name; None if that is not stored any more. Only functions that return lists of entries load it.
     """
 
     __table_args__ = (
@@ -327,10 +327,10 @@ def visible_entries(
 ) -> Sequence[AttributedEntry]:
     """Return up to `limit` audit entries of the account that the person may see, the newest first.
 
-    A person with the right to see the log gets all entries. A person who reaches the account only through its main
-    account gets those of actions that were done by a role in the main account, and none of the local team's. Anybody
-    else gets none. `before` is the id of an audit entry: only older entries are returned; None starts with the newest
-    entry. `part` is the part of the log to return; None returns all of it.
+    A person with the right to see the log gets all entries. A person who may view the account only by a role in its
+    main account gets those of actions that were done by a role in the main account. Anybody else gets none. `before` is
+    the id of an audit entry: only older entries are returned; None starts with the newest entry. `part` is the part of
+    the log to return; None returns all of it.
     """
     if may(person, Action.SEE_LOG, account):
         return entries_of(session, account, before=before, limit=limit, part=part)
@@ -345,8 +345,8 @@ def last_done(
 ) -> AttributedEntry | None:
     """Return the newest entry of one of the kinds `deeds` in the account's audit log; None if there is none.
 
-    Entries of the user with the id `first_of` take precedence: if there are any, the newest of them is returned, even
-    if another user has a newer one.
+    If the user with the id `first_of` has such entries, the newest of these is returned, even if another user has a
+    newer one.
     """
     query = (
         sa.select(AuditEntry)

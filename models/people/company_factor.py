@@ -20,7 +20,10 @@ from models.people.second_factors import factors_of, has_factor
 from models.people.users import Membership, User
 
 GRACE = timedelta(days=14)
-"""How long after the demand people sign in without a second factor; it ends with the end of its last day."""
+"""The grace period, after a company has required a second factor, in which people still sign in without one.
+
+It ends with the end of its last day.
+"""
 
 
 def people_concerned(session: Session, account: Account) -> tuple[int, Sequence[User]]:
@@ -43,9 +46,9 @@ def demand_factor(session: Session, person: Principal, account: Account, now: da
 
     Locks the account and records the requirement in its audit log. Users without a factor are told the last day of the
     grace period by mail. Safe to run twice: the first grace period stays. Raises `Forbidden` if `person` may not manage
-    the account's users, `OfMainAccount` if the account is a sub-account (only its main account can require this),
-    `FactorNeeded` if `person` has no second factor, so that nobody locks themselves out, and `TooEarly` if they have
-    required it ten times within a day.
+    the account's users, and `OfMainAccount` if the account is a sub-account (only its main account can require this).
+    Raises `FactorNeeded` if `person` has no second factor, so that nobody locks themselves out, and `TooEarly` if
+    `person` has required it ten times within 24 hours.
     """
     person = lock_users(session, person, account, Action.MANAGE_USERS)
     if account.main_id is not None:

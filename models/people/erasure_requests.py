@@ -1,4 +1,4 @@
-"""The people whose personal data is to be erased or has been erased. `models.staff.erasing_people` erases it."""
+"""Requests to erase a person's personal data, open or carried out; `models.staff.erasing_people` erases it."""
 
 from __future__ import annotations
 

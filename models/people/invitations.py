@@ -56,7 +56,7 @@ INVITATION_VALID_FOR = timedelta(days=7)
 OPEN_PER_ACCOUNT = 50
 
 OPEN_PER_INVITER = 100
-"""The maximum number of unexpired invitations by one person, so that nobody can use the portal to send mass mail."""
+"""The most unexpired invitations by one person, so that nobody can use the portal to send mass mail."""
 
 
 class Invitation(Base):
@@ -127,15 +127,15 @@ def invite(
     """Invite a person to the account by mail, and record this in the account's audit log.
 
     If the address has an invitation to the account already, that one is renewed with a new link, and the old link
-    becomes invalid. Somebody who is a user without the role of administrator can be invited to that role, if the
-    inviting person cannot change roles. Locks the daily limits of the company and then the account, until the
-    transaction ends. `usual` are the limits of companies that have none of their own.
+    becomes invalid. A user of the account who is no administrator can be invited to that role, but only by somebody who
+    cannot change roles. Locks the daily limits of the company and then the account, until the transaction ends. `usual`
+    are the limits of companies that have none of their own.
 
-    Raises `Forbidden` if the inviting person may not offer the role. Raises `AlreadyUser` if the invited address has a
-    role in the account. Raises `AlreadyInvited` if the address has an unexpired invitation by the local team or the
-    carrier and the inviting person may invite only through the main account. Raises `TooManyInvitations` if the account
-    has 50 or the inviting person 100 unexpired invitations, those of orders not counted. Raises `LimitReached` if the
-    company has sent its maximum for today, withdrawn invitations included.
+    Raises `Forbidden` if the inviting person may not offer the role. Raises `AlreadyUser` if the invited address
+    already has a role in the account, with the exception above. Raises `AlreadyInvited` if the address has an unexpired
+    invitation by the local team or the carrier and the inviting person may invite only through the main account. Raises
+    `TooManyInvitations` if the account has 50 or the inviting person 100 unexpired invitations, those of orders not
+    counted. Raises `LimitReached` if the company has sent its maximum for today, withdrawn invitations included.
     """
     company = counting_account(person, account)
     # Before the account, as orders lock: first the company's limits.
@@ -366,7 +366,7 @@ def lock_users(session: Session, person: Principal, account: Account, right: Act
     """Lock the account against concurrent changes of its users, and return `person` with the roles as they are now.
 
     Raises `Forbidden` if the person does not have the right `right` in the account. Without the lock, two
-    administrators who remove each other at the same time would leave the account without one.
+    administrators who remove each other at the same time would leave the account without an administrator.
     """
     lock_account(session, account)
     # Read the roles again after the wait for the lock: the other transaction may have removed one.

@@ -1,4 +1,4 @@
-"""Names of invited people, for the audit log: its entries, which cannot be changed, contain only an invitation's id."""
+"""Names of invited people, for the audit log: its entries cannot be changed, and have only an invitation's id."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Known browsers: those in which a user has signed in before. The browser proves it with a signed cookie, the mark.
+"""Known browsers: those in which a user has signed in before, as a signed cookie (the mark) in the browser proves.
 
-Marks are not stored in the database. Failed sign-ins from elsewhere, such as by strangers who guess passwords, do not
-lock the user out of a known browser. A mark does not replace the password. It is valid for a year, and only until the
-user's password or e-mail address changes.
+Marks are not stored in the database. Failed sign-ins in other browsers, such as by strangers who guess passwords, do
+not lock the user out of a known browser. A mark does not replace the password. It is valid for a year, and only until
+the user's password or e-mail address changes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from models.vault import Vault
 VALID_FOR = timedelta(days=365)
 """How long a mark (the signed cookie of a known browser) is valid after the sign-in for which it was made."""
 NAME = "browser_"
-"""The beginning of the name under which a browser keeps a mark; the person's id follows."""
+"""The prefix of the name of the cookie with a mark; the user's id follows."""
 
 
 def new_mark(vault: Vault, user: User, now: datetime) -> tuple[str, str]:
@@ -38,8 +38,8 @@ def new_mark(vault: Vault, user: User, now: datetime) -> tuple[str, str]:
 def known_browser(session: Session, vault: Vault, email: str, marks: Mapping[str, str], now: datetime) -> str | None:
     """Return a text that identifies the browser if it has a valid mark of the user with this e-mail address.
 
-    `marks` maps the names of the browser's cookies to their values; a mark is the signed cookie that `new_mark` makes.
-    Returns None if there is no valid mark of this user, or no such user.
+    `marks` maps the names of the browser's cookies to their values; a mark is the signed cookie that `new_mark`
+    creates. Returns None if there is no valid mark of this user, or no such user.
     """
     spellings = stored_spellings(email)
     name_to_database(session, Named.EMAIL, *spellings)

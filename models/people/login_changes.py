@@ -33,9 +33,9 @@ def note_change(
 ) -> None:
     """Record a change of the user's login in the audit log of each of the user's accounts, and mail the user about it.
 
-    `deed` is the kind of change. A user without an account gets one entry that belongs to no account. `where` is the
-    browser in which the user made the change. None means that the carrier made it: the member of staff with the id
-    `by_staff`, or somebody on the command line if that is None. `facts` are the details for the texts of entry and
+    `deed` is the kind of change. For a user without an account, one entry is added that belongs to no account. `where`
+    is the browser in which the user made the change. It is None if the carrier made it: the member of staff with the id
+    `by_staff` or, if that is None, somebody on the command line. `facts` are the details for the texts of entry and
     mail.
     """
     accounts: list[int | None] = [*sorted(roles_of(session, user.id))]

@@ -18,9 +18,12 @@ from models.people.users import User
 from models.text_cutting import shortened
 
 IDLE, LONGEST = timedelta(days=30), timedelta(days=90)
-"""A login expires after this time without a request by the browser, and at the latest this long after it began."""
+"""A login expires after `IDLE` without a request by the browser, and `LONGEST` after it began at the latest."""
 STAFF_IDLE, STAFF_LONGEST = timedelta(hours=1), timedelta(hours=12)
-"""These limits for our staff, who reach every customer's data (NIST SP 800-63B-4, AAL2: one day, one hour)."""
+"""The same two limits for the carrier's staff, who see every customer's data.
+
+NIST SP 800-63B-4 allows one hour and one day (AAL2).
+"""
 _SEEN_EVERY = timedelta(minutes=5)
 _LONGEST_AGENT = 300
 
@@ -48,16 +51,16 @@ class Login(Base):
     def left_over(cls, now: datetime | sa.ColumnElement[datetime]) -> sa.ColumnElement[bool]:
         """Return an SQL condition: the login has expired, after 30 days without use (`IDLE`) or 90 in all (`LONGEST`).
 
-        Logins of the carrier's staff expire earlier, which this condition leaves out.
+        The condition does not consider that logins of the carrier's staff expire earlier.
         """
         return (cls.seen_at <= now - IDLE) | (cls.created_at <= now - LONGEST)
 
     @classmethod
     def in_force(cls, now: datetime | sa.ColumnElement[datetime]) -> sa.ColumnElement[bool]:
-        """Return an SQL condition on logins joined with their users: not expired, and the user is not shut out.
+        """Return an SQL condition on logins joined with their users: not expired, and the user is not disabled.
 
-        A login of the carrier's staff expires unused after 1 hour and at the latest after 12 hours, others after 30
-        and 90 days.
+        A login of the carrier's staff expires after 1 hour without use and at the latest after 12 hours, any other
+        login after 30 and 90 days.
         """
         too_long = (cls.seen_at <= now - STAFF_IDLE) | (cls.created_at <= now - STAFF_LONGEST)
         return ~cls.left_over(now) & ~(User.is_staff & too_long) & User.disabled_at.is_(None)
@@ -100,7 +103,7 @@ def begin_login(
 
 
 def find_login(session: Session, secret: str, now: datetime, *, used: bool = True) -> FoundLogin | None:
-    """Return the login with this secret and its user; None if there is none, it has expired, or the user is shut out.
+    """Return the login with this secret and its user; None if there is none, it has expired, or the user is disabled.
 
     `used`: the request comes from a person, not from a page that reloads itself. Then the time at which the login was
     last seen is updated, at most every 5 minutes.
@@ -164,5 +167,5 @@ def end_all_logins(session: Session, user_id: int | None = None) -> int:
 
 
 def secret_hash(secret: str) -> bytes:
-    """Return the hash under which the database knows the secret of a login."""
+    """Return the hash of a login's secret, under which the database stores the login."""
     return hashlib.sha256(secret.encode()).digest()

@@ -1,6 +1,6 @@
-"""Looks in the audit log: who was shown an account or a request by the main account's rights or as the carrier's staff.
+"""Audit entries about views: a person was shown an account or a request, by the main account's rights or as staff.
 
-The first look within an hour is recorded, so that the log is not flooded by somebody who works on an account.
+Only the first view within an hour is recorded, so that somebody who works on an account does not flood the log.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from models.people.rights import Action, Principal, only_as_staff, through_main
 from models.people.users import Membership
 
 MOST_FOUND = 5
-"""The most accounts that a search of staff shows to be a look at each of them; a longer list is none at any one."""
+"""The most accounts that a search by staff may find to be recorded as a view of each; a longer list is not recorded."""
 
 
 def record_look(session: Session, person: Principal, account: Account, now: datetime) -> None:
@@ -64,7 +64,8 @@ def record_found(session: Session, staff: Principal, accounts: Iterable[Account]
 def record_person_look(session: Session, staff: Principal, user_id: int, now: datetime) -> None:
     """Record in the audit log of each account of this user that one of the carrier's staff was shown the user.
 
-    The entries are those of `record_found`: one for each person, account and hour at most.
+    Leaves out the accounts that the member of staff may view by a role of their own. Adds at most one entry for each
+    person, account and hour, so it is safe to run twice.
     """
     accounts = sa.select(Account).join(Membership, Membership.account_id == Account.id)
     _add_found(session, staff, session.scalars(accounts.where(Membership.user_id == user_id).order_by(Account.id)), now)

@@ -76,9 +76,9 @@ def remove_user(session: Session, person: Principal, account: Account, user_id: 
 def leave(session: Session, user: User, account: Account, now: datetime) -> None:
     """Remove the user from the account at the user's own wish, and record this in the account's audit log.
 
-    Deletes the invitations to the account and its sub-accounts that the user has sent, and revokes the user's API
-    tokens of the account. The caller must have locked the account and checked that it keeps an administrator if it
-    needs one.
+    Deletes the invitations to the account and its sub-accounts that the user has sent. Those to sub-accounts stay if an
+    order caused them or if the user is an administrator of the sub-account. Revokes the user's API tokens of the
+    account. The caller must have locked the account and checked that it keeps an administrator if it needs one.
     """
     membership = session.get_one(Membership, (user.id, account.id))
     _void_what_they_sent(session, membership, leads=False)
@@ -123,8 +123,8 @@ def _void_what_they_sent(session: Session, membership: Membership, *, leads: boo
     """Delete the invitations to the account that the member has sent; unless `leads`, also those to its sub-accounts.
 
     This prevents a former administrator from coming back by an invitation to another address of their own. `leads`: the
-    member's new role still gives the right to invite to sub-accounts. Two kinds of invitations to sub-accounts stay:
-    those that an order has caused, and those to a sub-account of which the member is an administrator.
+    member's new role still gives the right to invite to sub-accounts. Invitations to sub-accounts stay if an order
+    caused them, or if the member is an administrator of that sub-account.
     """
     to = [Invitation.account_id == membership.account_id]
     if not leads:

@@ -1,4 +1,4 @@
-"""Passkeys (WebAuthn): second factors with which a device signs a challenge, after it has checked who uses it.
+"""Passkeys (WebAuthn): second factors with which a device signs a challenge, after checking who uses the device.
 
 A challenge is encrypted for its user and sent with the form, not stored. It is valid for ten minutes, and only until
 the passkey is used, so that no answer counts twice.
@@ -60,7 +60,7 @@ class Site:
 class Question:
     """A WebAuthn challenge to a device: `options` for the browser, as JSON, and `sealed`, a hidden value for the form.
 
-    `sealed` is the challenge, encrypted, as only the server can read it. The browser has to send it back.
+    `sealed` is the encrypted challenge, which only the server can decrypt. The browser has to send it back.
     """
 
     options: str
@@ -69,7 +69,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a browser sent back: `sealed`, the encrypted challenge, and `credential`, the device's answer as JSON."""
+    """The data that a browser sent back: `sealed`, the encrypted challenge, and `credential`, the answer as JSON."""
 
     sealed: str
     credential: str
@@ -167,8 +167,8 @@ def add_passkey(
 def prove_by_passkey(session: Session, vault: Vault, site: Site, user: User, answer: Answer, now: datetime) -> bool:
     """Return whether one of the user's passkeys gave this answer to a challenge of `ask_for_passkey`; store its use.
 
-    The device must have checked who uses it, and its signature counter, if it has one, must have grown. Returns False,
-    too, if the challenge is older than ten minutes or older than the passkey's last use.
+    The device must have checked who uses it, and its signature counter, if it has one, must have grown. Also returns
+    False if the challenge is older than ten minutes or older than the passkey's last use.
     """
     asked = _open(vault, user.id, answer.sealed, now)
     if asked is None:

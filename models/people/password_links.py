@@ -1,4 +1,4 @@
-"""Change of a password, and the mailed links for a forgotten or first one. A new password ends all logins."""
+"""Changing a password, and mailed links to set a forgotten or first password. A new password ends all logins."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from models.vault import Vault
 
 RESET_VALID_FOR = timedelta(hours=1)
 FIRST_VALID_FOR = timedelta(days=7)
-"""For how long a person can set the first password with the link that the carrier sent."""
+"""How long a link to set the first password, which the carrier has sent, is valid."""
 _ONE_MAIL_IN = timedelta(minutes=10)
 _MAILS_AT_ONCE = 3
 _THEN_ONE_IN = timedelta(hours=3)
@@ -32,8 +32,9 @@ _DAY = timedelta(days=1)
 def set_password(session: Session, user: User, password: str, where: Where | None, now: datetime) -> None:
     """Replace the user's password and end all of the user's logins.
 
-    `where` is the browser in which the user does it: the change is logged, and the user told by mail. None for a first
-    password, which is neither logged nor told. Raises `PasswordGuessable` if the new password is too easy to guess.
+    `where` is the browser in which the user does it: the change is recorded in the audit log, and the user told by
+    mail. It is None for a first password, which is neither recorded nor mailed. Raises `PasswordGuessable` if the new
+    password is too easy to guess.
     """
     ensure_hard_to_guess(password, user.email, user.name)
     user.password_hash = hash_password(password)
@@ -43,13 +44,13 @@ def set_password(session: Session, user: User, password: str, where: Where | Non
 
 
 def ask_for_reset(session: Session, email: str, now: datetime) -> None:
-    """Mail a link to set a new password, at most one in each ten minutes of the clock.
+    """Queue a mail with a link to set a new password to the user with this e-mail address.
 
-    After three within a day it is one in three hours: ten on the first day, eight on each further one. No stranger can
-    use this up so that the person gets no link for a day. An unknown address, and one of a user who is shut out, gets
-    no mail. After a change of the password, another link may be asked for at once. The duration does not reveal whether
-    the address is known: for an unknown address the statements, lock waits and disk writes are identical, and the
-    queued mail is rolled back.
+    A user gets at most one such mail in each ten minutes of the clock, and after three within a day only one in three
+    hours. So a stranger who asks for links cannot keep the user from getting one for a whole day. After a change of the
+    password, another mail can be sent at once. An unknown address, or one of a disabled user, gets no mail. The
+    duration does not reveal whether the address is known: the statements, lock waits and disk writes are the same, and
+    the queued mail is rolled back.
     """
     spellings = stored_spellings(email)
     take_advisory_lock(session, f"password {spellings[0]}")
@@ -78,10 +79,10 @@ def user_by_reset(
 ) -> User | None:
     """Return the user of a password reset link; None if the link is wrong or no longer valid.
 
-    A link is valid for one hour, the one to a first password (`first_password_link`) for 7 days, each until the
-    password changes or the user is shut out. `user_id`, `issued` and `token` are the parts of the link: the user, the
-    Unix time in seconds at which the link was made, and the secret. `lock` locks the user's row until the transaction
-    ends.
+    A link is valid for one hour, or for 7 days if it is for a first password (`first_password_link`). It ends earlier
+    if the password or e-mail address changes or the user is disabled. `user_id`, `issued` and `token` are the parts of
+    the link: the user, the Unix time in seconds at which the link was made, and the secret. `lock` locks the user's row
+    until the transaction ends.
     """
     name_to_database(session, Named.PERSON, user_id)
     user = session.get(User, user_id, with_for_update=lock or None)
@@ -100,8 +101,8 @@ def user_by_reset(
 def first_password_link(user: User, now: datetime) -> tuple[str, list[str]]:
     """Return the link with which a user sets the first password: its path up to the token, and the token's words.
 
-    The vault derives the token from these words. The link is valid for `FIRST_VALID_FOR` (7 days), and until the user
-    has a password. `user_by_reset` finds the user of the link.
+    The vault derives the token from these words. The link is valid for `FIRST_VALID_FOR` (7 days), but only until the
+    user has a password. `user_by_reset` finds the user of the link.
     """
     issued = int(now.timestamp())
     return f"/passwort/{user.id}/{issued}/", _first_words(user, issued)
@@ -110,29 +111,29 @@ def first_password_link(user: User, now: datetime) -> tuple[str, list[str]]:
 def reset_password(session: Session, user: User, password: str, now: datetime, *, where: Where | None = None) -> None:
     """Set a new password for a user who has opened a mailed link, and end all of the user's logins.
 
-    Also confirms the e-mail address, since a person with the link can read mail to the address. `where` is the
-    browser: the change is logged, and the user told by mail; None for a first password, which is neither logged nor
-    told. Raises `PasswordGuessable` if the new password is too easy to guess.
+    Also confirms the e-mail address, since a person with the link can read mail to the address. `where` is the browser:
+    the change is recorded in the audit log, and the user told by mail. It is None for a first password, which is
+    neither recorded nor mailed. Raises `PasswordGuessable` if the new password is too easy to guess.
     """
     set_password(session, user, password, where, now)
     user.email_confirmed_at = user.email_confirmed_at or now
 
 
 def password_state(user: User) -> str:
-    """Return a digest of the user's address and password hash, which changes with each of them, and if shut out.
+    """Return a digest that changes when the user's e-mail address or password changes, or when the user is disabled.
 
-    A link or mark derived from the digest therefore ends when the password or the address changes or the user is shut
-    out, and stays ended when the user is let in again.
+    A link or mark that is derived from the digest becomes invalid with such a change. It stays invalid when a disabled
+    user is enabled again.
     """
     void = "" if user.links_void_at is None else f"\0{user.links_void_at.timestamp()}"
     return hashlib.sha256(f"{user.email}\0{user.password_hash or ''}{void}".encode()).hexdigest()[:16]
 
 
 def _may_mail(session: Session, words: str, period: int) -> bool:
-    """Return whether a link may be mailed in this period of ten minutes, judged by the mails of the last day.
+    """Return whether a reset link may be mailed in the period `period`, judged by the mails of the last day.
 
-    The periods are numbered; `words` name the person and the password. Three links within a day may follow in any
-    period, further ones only three hours after the last.
+    Periods are ten minutes long and numbered since 1970; `words` name the user and the state of the password. Three
+    links within a day may follow in any period, further ones only three hours after the last.
     """
     day = range(period - _DAY // _ONE_MAIL_IN + 1, period + 1)
     query = sa.select(Message.occasion).where(

@@ -19,17 +19,17 @@ from models.people.users import User
 SHORTEST_PASSWORD = 12
 """The least number of characters of a new password."""
 _LEAST_SCORE = 3
-"""The least score of zxcvbn, from 0 to 4: 3 stands for at least 100 million guesses."""
+"""The least score of zxcvbn that a password must have, from 0 to 4: 3 stands for at least 100 million guesses."""
 _SHORTEST_WORD = 2
-"""A word of the user's name that is no longer than this is no hint."""
+"""Known words up to this length, such as in the user's name, are ignored when a password is judged."""
 OUR_WORDS = (
     *("Standortverwaltung", "Standort", "Standorte", "Hauptaccount", "Nebenaccount", "Account", "Kundenkonto"),
     *("Kundennummer", "Kundenportal", "Portal", "Rufnummer", "Telefon", "Telefonie", "SIP", "Trunk", "SIP-Trunk"),
     *("Backoffice", "Administrator", "Passwort", "Kennwort", "Password"),
 )
-"""Words of this portal, which everybody knows who attacks it: they make no password harder to guess."""
+"""Words of this portal that every attacker knows, so that they make no password harder to guess."""
 _EXAMINED = 20
-"""The characters of one part that zxcvbn looks at: for many symbols it takes seconds."""
+"""How many characters of the beginning and of the end of a password zxcvbn judges: for long texts it takes seconds."""
 
 
 def _nobodys_hash(hasher: PasswordHasher) -> str:
@@ -79,8 +79,9 @@ def authenticate(session: Session, email: str, password: str) -> User | None:
 def ensure_hard_to_guess(password: str, *known: str) -> None:
     """Raise `PasswordGuessable` if a password is common, a simple pattern, or made of words that others know.
 
-    Such words are those of the portal (`OUR_WORDS`) and the `known` words about its user, for example the name and the
-    e-mail address. The library zxcvbn judges the rest of the password with its own lists of common passwords, offline.
+    Such words are those of the portal (`OUR_WORDS`) and the words `known` about its user, for example the name and the
+    e-mail address. They are removed. The library zxcvbn judges the rest of the password with its own lists of common
+    passwords, offline.
     """
     # Large lists of words, needed only where a new password is chosen.
     from zxcvbn import zxcvbn

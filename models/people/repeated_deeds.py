@@ -1,4 +1,4 @@
-"""How often a person may do within a day what has mails sent to other people each time."""
+"""A daily limit for actions of one person that cause mails to other people."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Principal
 
 MOST_A_DAY = 10
-"""How often within 24 hours a person may do such a thing to one account."""
+"""How often a person may perform one kind of such action on one account within 24 hours."""
 _DAY = timedelta(days=1)
 
 
 def ensure_not_repeated(session: Session, person: Principal, account: Account, deed: AuditEvent, now: datetime) -> None:
     """Raise `TooEarly` if the person has done `deed` to the account `MOST_A_DAY` (10) times within 24 hours.
 
-    Otherwise a person, or a token, could have mails sent to the people of another account without end, by planning
-    something and taking it back in turn. What others do, and what comes back by itself, does not count. The caller
-    has locked the account, and records the deed in the audit log in the same transaction.
+    Otherwise a person, or an API token, could have mails sent to the people of another account without end, by planning
+    something and taking it back in turn. The actions are counted by the person's entries in the audit log. The caller
+    must have locked the account, and must record the action in the audit log in the same transaction.
     """
     done = (
         sa.select(AuditEntry.at)

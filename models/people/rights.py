@@ -91,15 +91,15 @@ THROUGH_MAIN_ADMINISTRATOR: frozenset[Action] = frozenset({Action.ALLOW_DESTINAT
 
 
 THROUGH_MAIN_NOT_LINKED: frozenset[Action] = frozenset({Action.CHANGE_CONTRACT})
-"""The actions of administrators and location managers of a main account on sub-accounts that no link has attached.
+"""The actions that administrators and location managers of a main account may perform on some of its sub-accounts.
 
-The main account has ordered these, or pays for them by its collective invoice. The company of a linked account has
-agreed to what a link gives, and pays for its contracts itself.
+These are the sub-accounts that the main account has ordered, or pays for by its collective invoice. Not included are
+those attached by a link: such a company pays for its contracts itself, and has agreed only to what a link allows.
 """
 
 
 LEADS: frozenset[Role] = frozenset({Role.ADMINISTRATOR, Role.LOCATION_MANAGER})
-"""The roles in a main account that reach its sub-accounts."""
+"""The roles in a main account that also give rights in its sub-accounts."""
 
 
 STAFF: frozenset[Action] = frozenset({Action.VIEW, Action.SEE_CALLS, Action.OPERATE})
@@ -135,7 +135,7 @@ def may(principal: Principal, action: Action, account: Account) -> bool:
 
     A person has rights by a role in the account or in its main account. The carrier's staff may do what `STAFF` lists,
     in every account. An API token limits its user's rights to the token's scopes, and to the token's account and its
-    sub-accounts. It never gives the rights of staff.
+    sub-accounts; it never gives the rights of staff.
     """
     if principal.token_id is not None:
         if not any(action in SCOPED[scope] for scope in principal.scopes):
@@ -174,9 +174,9 @@ def through_main(principal: Principal, action: Action, account: Account) -> int 
 def counting_account(principal: Principal, account: Account) -> int:
     """Return the id of the account whose daily limits count what the person asks for `account`.
 
-    It is the main account if the person has a role there that reaches its sub-accounts, and `account` itself for
-    everybody else: a local team has a count of its own, so that it cannot use up what the main account may ask for. An
-    API token counts for its own account, whatever else its person may do.
+    It is the main account if the person has a role there that gives rights in sub-accounts; otherwise it is `account`.
+    So a local team has a count of its own, and cannot use up what the main account may ask for. An API token counts for
+    its own account, whatever roles its user has.
     """
     reaches_main = principal.token_account_id in (None, account.main_id)
     leads = account.main_id is not None and reaches_main and principal.roles.get(account.main_id) in LEADS

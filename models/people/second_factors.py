@@ -1,11 +1,10 @@
-"""Second factors: what a person proves besides the password. Here: authenticator apps and recovery codes.
+"""Second factors, which a person proves besides the password: authenticator apps, and recovery codes for a lost device.
 
 Passkeys are in `models.people.passkeys`.
 
 A code of an authenticator app (TOTP, RFC 6238) is valid for its half minute, and for the ones before and after because
 clocks differ. Each code works once. The app's secret is encrypted together with the ids of its row and its user, so
-that a copy in another row is useless. Recovery codes are for a lost device. Each works once, and only a salted hash of
-it is stored.
+that a copy in another row is useless. Each recovery code works once, and only a salted hash of it is stored.
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ from models.typed_codes import CODE_ALPHABET, plain_code
 from models.vault import SecretUnreadable, Vault, new_salt
 
 PROOF_LASTS = timedelta(minutes=10)
-"""How long after a proof of the second factor it is not asked for again."""
+"""The time after a proof of the second factor during which it is not asked for again."""
 SETUP_LASTS = timedelta(minutes=30)
-"""How long after a new secret was shown it can be confirmed by a code."""
+"""The time after a new app secret was shown during which the user can confirm it by a code."""
 RECOVERY_CODES = 10
 LONGEST_NAME = 60
 _RECOVERY_LENGTH = 15
@@ -174,8 +173,8 @@ def add_app(
 def new_app(vault: Vault, user_id: int, name: str, secret: str, counter: int, now: datetime) -> SecondFactor:
     """Return a new second factor of the user: an authenticator app, whose secret is encrypted. The caller adds it.
 
-    `name` is what the user calls the app. Its codes are valid only for half minutes with a number (since 1970) above
-    `counter`; 0 if no code was used yet.
+    `name` is what the user calls the app. `counter` is the number of the half minute (since 1970) of the last used
+    code, 0 if none was used: only codes of later half minutes are valid.
     """
     id = uuid.uuid4()
     return SecondFactor(
@@ -237,9 +236,9 @@ def reset_factors(session: Session, user: User, proof: str, now: datetime, *, by
 def renew_recovery_codes(session: Session, user: User, now: datetime, where: Where | None = None) -> list[str]:
     """Replace the user's recovery codes by ten new ones and return them; they cannot be read later.
 
-    `where` is the browser in which the user asks for them: this is recorded in the audit log, and the user told by
-    mail. None if the codes are made together with the user's first factor: then neither is done, because adding the
-    factor was recorded and mailed already.
+    `where` is the browser in which the user asks for them; this is then recorded in the audit log, and the user told by
+    mail. It is None if the codes are made together with the user's first factor: adding the factor was recorded and
+    mailed already.
     """
     session.execute(sa.delete(RecoveryCode).where(RecoveryCode.user_id == user.id))
     codes = ["".join(secrets.choice(CODE_ALPHABET) for _ in range(_RECOVERY_LENGTH)) for _ in range(RECOVERY_CODES)]
@@ -262,7 +261,7 @@ def prove(session: Session, vault: Vault, user: User, typed: str, where: Where, 
     """Return whether `typed` is an unused code of the user's authenticator app or an unused recovery code; use it up.
 
     The use of a recovery code is recorded in the audit log with the browser `where` in which it was typed, and the user
-    told by mail. The use of an app's code is not.
+    is told by mail. The use of an app's code is neither recorded nor mailed.
     """
     plain = plain_code(typed)
     if len(plain) == _APP_DIGITS:

@@ -1,11 +1,12 @@
 """Audit entries about access: sign-ins and sign-outs, refused sign-ins and actions, and uses of API tokens.
 
-An entry about a person is recorded in each account in which the person has a role, and in no account if there is none;
-one that names an account by its customer number only in that one and its main account.
-It names the network of the address and not the address, because entries of the audit log are never deleted.
+An entry about a person is added to the log of each account in which the person has a role. If there is no such account,
+one entry is added that belongs to no account. An entry with a customer number is added only to the logs of that account
+and of its main account. Entries name the network of the IP address and not the address, because entries of the audit
+log are never deleted.
 
-Entries are added from the moment on at which `begin_access_log` has been called: a front of a version that does not
-know their kinds fails on every list that has one.
+Entries are added only after `begin_access_log` was called: a front of an older version does not know these kinds of
+entries, and fails on every list that has one.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _NETWORK_BITS = {4: 24, 6: 48}
 class SignedInBy(StrEnum):
     """How a person has signed in: with the password alone, or with the password and a code or a passkey.
 
-    `INVITATION`: by the link of an invitation, with which the person has chosen a first password.
+    `INVITATION`: by the link of an invitation, with which the person has set a first password.
     """
 
     PASSWORD = "password"  # noqa: S105 - a name
@@ -53,11 +54,11 @@ class SignedInBy(StrEnum):
 
 
 class Refused(StrEnum):
-    """What was refused.
+    """The kinds of refused sign-ins and proofs.
 
-    `PASSWORD`: a sign-in with a wrong password, or with any password of a person who is shut out. `FACTOR`: a wrong
-    second factor after the right password, or of a person who is signed in. `OWN_PASSWORD`: a wrong password of a
-    person who is signed in. `PROOF`: an e-mail address and password as proof of the right to an account.
+    `PASSWORD`: a sign-in with a wrong password, or with any password of a disabled user. `FACTOR`: a wrong second
+    factor, after the right password or while signed in. `OWN_PASSWORD`: a wrong password, typed by a person who is
+    signed in. `PROOF`: a wrong e-mail address or password as proof of the right to attach an account.
     """
 
     PASSWORD = "password"  # noqa: S105 - a name
@@ -67,9 +68,9 @@ class Refused(StrEnum):
 
 
 class SignedOut(StrEnum):
-    """Where a person was signed out: in the browser they used, in one other, in all others, or in all browsers.
+    """The browsers in which a person was signed out: the one they used, one other, all others, or all.
 
-    `EVERYBODY`: all persons were signed out everywhere.
+    `EVERYBODY`: all persons were signed out in all browsers.
     """
 
     HERE = "here"
@@ -80,9 +81,10 @@ class SignedOut(StrEnum):
 
 
 def begin_access_log(database: Database, *, begun: bool = True) -> None:
-    """Let access be recorded from now on, or, if `begun` is false, no longer; connected as the database's owner.
+    """Start recording access in the audit log or, if `begun` is False, stop recording it.
 
-    Call it when all fronts run this version. Entries that are there stay. Safe to run twice.
+    `database` must be connected as the database's owner. Call this when all fronts run this version. Existing entries
+    stay. Safe to run twice.
     """
     with database.engine.begin() as connection:
         # Two that replace a function at the same moment fail.
@@ -94,7 +96,7 @@ def begin_access_log(database: Database, *, begun: bool = True) -> None:
 
 
 def is_access_log_begun(database: Database) -> bool:
-    """Return whether access is recorded."""
+    """Return whether access is recorded in the audit log (`begin_access_log`)."""
     with database.engine.connect() as connection:
         return bool(connection.scalar(sa.select(sa.func.access_log_begun())))
 
@@ -107,7 +109,7 @@ def record_sign_in(session: Session, user: User, by: SignedInBy, where: Where, n
 def record_sign_out(session: Session, user_id: int, what: SignedOut, where: Where | None, now: datetime) -> None:
     """Record in the audit log that the user with this id was signed out.
 
-    `where` is the browser in which the user did it; None if the carrier did it on the command line.
+    `where` is the browser in which the user asked for it; None if the carrier did it on the command line.
     """
     facts = {"what": what, **(_place(where) if where is not None else {"user_id": user_id})}
     _add(session, user_id, _accounts_of(session, user_id), AuditEvent.SIGNED_OUT, facts, now, by_carrier=where is None)
@@ -116,14 +118,15 @@ def record_sign_out(session: Session, user_id: int, what: SignedOut, where: Wher
 def note_refused_sign_in(
     session: Session, email: str, why: Refused, where: Where | None, now: datetime, *, is_last: bool = False
 ) -> None:
-    """Record in the audit log that a sign-in as the person with this e-mail address was refused.
+    """Record in the audit log that a sign-in as the person with this e-mail address was refused, for the reason `why`.
 
-    `where` is the browser; None if it is another company's, as of a proof. `is_last`: it was the last try that the
-    limits allow for now. At most 20 entries within 24 hours are recorded for one person and one `why`, and the last of
-    them says so: who tries one thing often does not hide the tries of another.
+    `where` is the browser; None if the person's company must not see it, because another company has typed the password
+    as a proof. `is_last`: it was the last try that the limits allow for now. At most 20 entries for one person and one
+    `why` are recorded within 24 hours, and the last of them says so. The limit is for each `why`, so that many tries of
+    one kind do not hide those of another.
 
-    Nothing is recorded for an address that nobody signs in with. The duration does not reveal that: the statements are
-    the same, and a row is inserted and rolled back.
+    Nothing is recorded for an address without a user. The duration does not reveal this: the same statements run, and a
+    row is inserted and rolled back.
     """
     spellings = stored_spellings(email)
     name_to_database(session, Named.EMAIL, *spellings)
@@ -149,10 +152,11 @@ def note_refused_right(
     """Record in the audit log that the person was refused an action for which they lack the right.
 
     `action` is the HTTP method and the path, without ids that are secret. `customer_number` is the one in the path,
-    None if there is none. Then only the account with that number and its main account have the entry, as far as the
-    person has a role there: another company, or a sister account, is not to learn the number. At most 20 entries within
-    24 hours are recorded for one person, and the last of them says so. What an API token was refused is recorded in its
-    account.
+    None if there is none. With a customer number, the entry is added only to the logs of that account and its main
+    account, and only where the person has a role. This keeps the number from another company or another sub-account. An
+    entry about an API token is added only to the log of the token's account.
+
+    At most 20 entries for one person are recorded within 24 hours, and the last of them says so.
     """
     noted = _noted(session, person.user_id, AuditEvent.RIGHT_REFUSED, now)
     if noted >= MOST_REFUSALS_A_DAY:
@@ -177,9 +181,10 @@ def record_token_use(
 
 
 def network_of(address: str) -> str:
-    """Return the network of an IP address, of 24 bits (IPv4) or 48 bits (IPv6): "203.0.113.0/24"; empty if it is none.
+    """Return the network of an IP address, of 24 bits (IPv4) or 48 bits (IPv6), such as "203.0.113.0/24".
 
-    It tells a company from where somebody came, and not which person of a network it was.
+    Returns "" if the text is no IP address. The network shows from which company somebody came, and not which person of
+    a network it was.
     """
     try:
         found = ip_address(address)
@@ -191,20 +196,20 @@ def network_of(address: str) -> str:
 
 
 def _accounts_of(session: Session, user_id: int) -> list[int]:
-    """Return the ids of the accounts in which the user has a role, also of closed ones, the smallest first."""
+    """Return the ids of the accounts in which the user has a role, including closed ones, in ascending order."""
     query = sa.select(Membership.account_id).where(Membership.user_id == user_id)
     return list(session.scalars(query.order_by(Membership.account_id)))
 
 
 def _concerned(session: Session, accounts: Sequence[int], customer_number: str) -> list[int]:
-    """Return those of the accounts that have this customer number, or are the main account of the one that has it."""
+    """Return those of the account ids that are of the account with this customer number, or of its main account."""
     query = sa.select(Account.id, Account.main_id).where(Account.customer_number == customer_number)
     named = {id for row in session.execute(query) for id in row}
     return [id for id in accounts if id in named]
 
 
 def _noted(session: Session, user_id: int, deed: AuditEvent, now: datetime, why: Refused | None = None) -> int:
-    """Return how many refusals of this kind, and with this fact `why`, were recorded for the user within 24 hours."""
+    """Return how many refusals of the kind `deed`, and with this `why`, were recorded for the user within 24 hours."""
     # One refusal has one entry in each account.
     query = sa.select(sa.func.count(sa.distinct(AuditEntry.at)))
     query = query.where(AuditEntry.user_id == user_id, AuditEntry.deed == deed, AuditEntry.at > now - _DAY)
@@ -214,7 +219,10 @@ def _noted(session: Session, user_id: int, deed: AuditEvent, now: datetime, why:
 
 
 def _more(noted: int) -> dict[str, bool]:
-    """Return the fact that further refusals of the day are not recorded, if `noted` ones were recorded before."""
+    """Return the fact `is_full` if this entry is the last one of the day; otherwise no fact.
+
+    `noted` is the number of entries before it.
+    """
     return {"is_full": True} if noted == MOST_REFUSALS_A_DAY - 1 else {}
 
 
@@ -244,7 +252,10 @@ def _entries(
     *,
     by_carrier: bool = False,
 ) -> postgresql.Insert:
-    """Return the statement that adds an entry to the log of each account, or none if access is not logged yet."""
+    """Return an INSERT of one entry for each of these accounts; None as an account stands for no account.
+
+    It inserts nothing until `begin_access_log` was called.
+    """
     columns: dict[str, sa.ColumnElement[Any]] = {
         "account_id": sa.func.unnest(sa.literal(list(accounts), postgresql.ARRAY(sa.BigInteger))),
         "user_id": sa.literal(None if by_carrier else user_id, sa.BigInteger),

@@ -50,7 +50,7 @@ class User(Base):
 
 
 class Membership(Base):
-    """A person's role in an account."""
+    """The role of a user in an account; a user has at most one in each account."""
 
     __tablename__ = "memberships"
 
