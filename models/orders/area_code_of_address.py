@@ -39,8 +39,8 @@ class Certainty(StrEnum):
 def ensure_address(session: Session, street: str, postal_code: str, city: str) -> None:
     """Raise `InvalidField` unless the street has a house number, and the postal code exists and can be the town's.
 
-    A postal code can be the town's if it is one of the town's, if it lies within 20 km of the town, or if no town of
-    that name is known.
+    A postal code can be the town's if it belongs to the town or lies within 20 km of it. If no town of that name is
+    known, every postal code that exists is accepted.
     """
     ensure_house_number(street)
     ensure_postal_code(session, postal_code, city)

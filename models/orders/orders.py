@@ -98,7 +98,10 @@ class OrderDraft:
     """The content of the request line of incoming calls; None for the default for a block of this size."""
 
     countries: tuple[str, ...] | None = None
-    """Keys of the destinations that the trunk may call (`models.telephony.country_prefixes`); None for the default."""
+    """Keys of the countries that the trunk may call (`models.telephony.country_prefixes`); None for the default.
+
+    The default is EU, EEA, and the country of the mobile fallback.
+    """
 
     @property
     def details(self) -> dict[str, Any]:
@@ -124,9 +127,9 @@ def ensure_orderable(
     be ordered even if they were withdrawn since.
 
     Raises `InvalidField` if a product cannot be ordered, an option lacks its details, there are too many channels, or
-    the area code is unknown or does not fit the address. It is also raised if the mobile fallback is a high-risk
-    destination or is outside the countries that the trunk may call, or if there are too many countries, or some that
-    the person may not choose for `main`.
+    the area code is unknown or does not fit the address. Also raises it if the mobile fallback is a high-risk
+    destination, or is outside the countries that the trunk may call. The same happens if there are too many countries,
+    or some that the person may not choose for `main`.
     """
     basket = _basket(session, draft, now, agreed)
     ensure_details(draft.option_keys, draft.details)

@@ -195,9 +195,10 @@ def use_token(session: Session, token: str, address: str, now: datetime) -> Toke
     """Return the person and the account of an API token, and record the use of the token, at most every 5 minutes.
 
     The first use on a day (UTC), and a use from another network than the one before, are recorded in the audit log of
-    the token's account, too. `address` is the caller's IP address. Returns None if the token is unknown or revoked, if
-    its user is disabled, or if the user's role in the token's account allows nothing that the token's scopes allow; in
-    a closed account nobody has a role. Raises `TokenExpired` if the token has expired but is valid otherwise.
+    the token's account, too. `address` is the caller's IP address. Returns None if the token is unknown or revoked, or
+    if its user is disabled. Also returns None if the user's role in the token's account allows nothing that the token's
+    scopes allow; in a closed account nobody has a role. Raises `TokenExpired` if the token has expired but is valid
+    otherwise.
     """
     row = session.execute(_by_hash(), {"hash": token_hash(token)}).one_or_none()
     if row is None:

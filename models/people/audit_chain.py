@@ -120,8 +120,8 @@ def chain_head(session: Session) -> ChainHead:
 def seal_entries(session: Session, now: datetime, limit: int, after: int | None = None) -> list[int]:
     """Seal up to `limit` entries of the audit log that are not sealed yet, and return their ids, the smallest first.
 
-    Several calls form one run: `now` is the same for all of them, and `after` is the last id that the previous call has
-    returned, None for the first call. Of two transactions that seal at the same time, one fails with `IntegrityError`.
+    Several calls form one run. They have the same `now`; `after` is the last id that the previous call has returned,
+    None for the first call. Of two transactions that seal at the same time, one fails with `IntegrityError`.
     """
     head = chain_head(session)
     position, previous = head.position, head.hash

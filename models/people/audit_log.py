@@ -108,7 +108,10 @@ OF_LOGINS = (
     AuditEvent.LOGIN_DISABLED,
     AuditEvent.LOGIN_ENABLED,
 )
-"""The kinds of changes of a person's login: logged in each account of the person, or in none if there is no account."""
+"""The kinds of changes of a person's login. Each is logged in every account of the person.
+
+For a person without an account, one entry is logged that belongs to no account.
+"""
 REFUSALS = (AuditEvent.SIGN_IN_REFUSED, AuditEvent.RIGHT_REFUSED)
 """The kinds of entries about refusals. Their number for each person within a day is limited."""
 OF_ACCESS = (AuditEvent.SIGNED_IN, AuditEvent.SIGNED_OUT, AuditEvent.TOKEN_USED, *REFUSALS)
@@ -154,8 +157,10 @@ class AuditEntry(Base):
 
     `user_id` is the person who acted; of a refused sign-in, the person whose login it was about. `through_id` is the
     main account if the person had the right only by a role there, and null otherwise. `by_staff` is true if the person
-    had the right only as one of the carrier's staff; if `user_id` is null as well, the carrier acted on the command
-    line. `account_id` is null only for the login and the access of a person without an account, such as one of the
+    had the right only as one of the carrier's staff. If `user_id` is null as well, the carrier acted on the command
+    line.
+
+    `account_id` is null in two cases: for the login and the access of a person without an account, such as one of the
     carrier's staff, and for actions of the carrier that concern no account, such as new prices (`OF_CARRIER`).
     """
 

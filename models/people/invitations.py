@@ -224,8 +224,8 @@ def withdraw(session: Session, person: Principal, account: Account, invitation_i
 def handled_by(session: Session, person: Principal, account: Account, invitations: Sequence[Invitation]) -> set[int]:
     """Return the ids of those of the given invitations to the account that the person may send again or withdraw.
 
-    A person who may invite only through the main account may do so with invitations that an order caused or people of
-    the main account sent, but not with those of the local team or the carrier.
+    A person who may invite only through the main account may do so only with invitations that an order caused or that
+    people of the main account sent. Those of the local team or the carrier are left out.
     """
     above = people_of_main(session, account)
     return {

@@ -36,12 +36,15 @@ def managed_accounts(session: Session, person: Principal) -> list[Account]:
 def change_role(session: Session, person: Principal, account: Account, user_id: int, role: Role, now: datetime) -> None:
     """Change a user's role in the account, and record it in the account's audit log.
 
-    Unless the new role is administrator, deletes the invitations to this account that the user has sent, and those to
-    its sub-accounts if the new role gives no right to invite to sub-accounts. Revokes the user's API tokens of the
-    account if the new role gives no right that a token can use. Locks the account. Raises `Forbidden` if `person` may
-    not manage the account's users, `NotFound` if no user of the account has the id `user_id`, `OfMainAccount` if the
-    user is also an administrator or location manager of the main account and `person` is not, and `LastAdministrator`
-    if the user is the account's only administrator and `role` is another role.
+    Unless the new role is administrator, deletes the invitations to this account that the user has sent. If the new
+    role gives no right to invite to sub-accounts, also deletes most of those to sub-accounts: they stay if an order
+    caused them, or if the user is an administrator of that sub-account. Revokes the user's API tokens of the account if
+    the new role gives no right that a token can use. Locks the account.
+
+    Raises `Forbidden` if `person` may not manage the account's users, and `NotFound` if no user of the account has the
+    id `user_id`. Raises `OfMainAccount` if the user is also an administrator or location manager of the main account
+    and `person` is not. Raises `LastAdministrator` if the user is the account's only administrator and `role` is
+    another role.
     """
     membership = _membership(session, person, account, user_id)
     if role is not Role.ADMINISTRATOR:
@@ -61,9 +64,10 @@ def remove_user(session: Session, person: Principal, account: Account, user_id: 
 
     Invitations to sub-accounts stay if an order caused them or if the user is an administrator of the sub-account.
     Revokes the user's API tokens of the account, and records the removal in the account's audit log. Locks the account.
-    Raises `Forbidden` if `person` may not manage the account's users, `NotFound` if no user of the account has the id
-    `user_id`, `OfMainAccount` if the user is also an administrator or location manager of the main account and `person`
-    is not, and `LastAdministrator` if the user is the account's only administrator.
+
+    Raises `Forbidden` if `person` may not manage the account's users, and `NotFound` if no user of the account has the
+    id `user_id`. Raises `OfMainAccount` if the user is also an administrator or location manager of the main account
+    and `person` is not. Raises `LastAdministrator` if the user is the account's only administrator.
     """
     membership = _membership(session, person, account, user_id)
     _keep_an_administrator(session, membership)

@@ -187,8 +187,8 @@ def invitable_roles(principal: Principal, account: Account, *, has_administrator
     """Return the roles that the person may offer in an invitation to the account; empty if they may not invite.
 
     `has_administrator`: the account has an administrator of its own. A person who may invite only through the main
-    account may offer the role of administrator only if the main account has ordered the account, or if the account has
-    no administrator, so that nobody takes over the account of a local team.
+    account may offer the role of administrator in two cases: the main account has ordered the account, or the account
+    has no administrator. So nobody takes over the account of a local team.
     """
     if may(principal, Action.MANAGE_USERS, account):
         return list(Role)

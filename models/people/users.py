@@ -138,9 +138,9 @@ def administrators_of(session: Session, account_id: int) -> list[User]:
 def people_to_tell(session: Session, asked_by: int | None, main_id: int, account_id: int | None = None) -> list[User]:
     """Return the people who get the mails about a request that the user with the id `asked_by` has made.
 
-    This is only that user, if they are not disabled and either are the carrier's staff or still have a role in the main
-    account `main_id` or in the account that the request is about (`account_id`). Otherwise, and if `asked_by` is None,
-    all administrators of the main account are returned.
+    This is only that user, if they are not disabled and still concerned: they are the carrier's staff, or have a role
+    in the main account `main_id` or in the account that the request is about (`account_id`). Otherwise, and if
+    `asked_by` is None, all administrators of the main account are returned.
     """
     person = session.scalar(_ASKED, {"asked_by": asked_by, "main_id": main_id, "account_id": account_id})
     return [person] if person is not None else administrators_of(session, main_id)

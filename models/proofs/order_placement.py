@@ -95,9 +95,9 @@ def _daily(uses: Mapping[Limit, int]) -> dict[Limit, int]:
 class OrderDays:
     """A forecast of how many orders of a list can be placed on which day, under the present limits of their company.
 
-    `days` are pairs of the start of a day and the number of orders: one for today, and one for each later day (in
-    Germany) on which some can be placed. `reached` is the limit that stops the orders of today; None if all can be
-    placed today. `open_at_most`: the remaining orders have to wait until open orders end, on a day that is not known.
+    `days` are pairs of the start of a day (in Germany) and the number of orders: one for today, and one for each later
+    day with orders. `reached` is the limit that stops the orders of today; None if all can be placed today.
+    `open_at_most`: the remaining orders have to wait until open orders end, on a day that is not known.
     """
 
     days: Sequence[tuple[datetime, int]]

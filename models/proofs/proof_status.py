@@ -33,9 +33,9 @@ from models.states import ATTACHING, ENDED, AccountRole, AddressMethod, Kind, Re
 class ProofKind(StrEnum):
     """The kinds of proof that people are asked for, as pages and the API show them.
 
-    These are a code by mail or by letter, an uploaded document that proves an address or the need for numbers
-    (`CERTIFICATE`), the consent of an account's administrators, and for a switch also the consent of the administrators
-    of the account's present main account.
+    `EMAIL` and `LETTER` are proofs by a code, `DOCUMENT` and `CERTIFICATE` by an uploaded document that shows an
+    address or the need for numbers. `CONSENT` is the consent of an account's administrators, `MAIN_CONSENT` (for a
+    switch) that of the administrators of the account's present main account.
     """
 
     EMAIL = "email"
@@ -122,10 +122,10 @@ class OpenConsent:
 
 
 def consents_to_answer(session: Session, principal: Principal, now: datetime) -> list[OpenConsent]:
-    """Return the links and switches that wait for a consent which this person may give, the oldest first.
+    """Return the links and switches that wait for a consent which this person may give, in two groups.
 
-    Those about an account of the person come first. Those that would take away a sub-account of the person's main
-    account follow.
+    First come those that would attach an account of the person. Then come those that would take a sub-account away from
+    the person's main account. In each group the oldest comes first.
     """
     own = [
         account
@@ -154,7 +154,7 @@ def consents_to_answer(session: Session, principal: Principal, now: datetime) ->
 def count_open_consents(session: Session, accounts: Collection[Account], now: datetime) -> int:
     """Return how many questions for consent administrators of these accounts can answer at `now`. Runs one statement.
 
-    These are pending links and switches with a question that is neither answered nor expired: whether one of the
+    A question belongs to a pending link or switch, and is neither answered nor expired. It asks whether one of the
     accounts may be attached (unless that is proved otherwise), or whether a sub-account of one may move to another main
     account.
     """
@@ -175,9 +175,9 @@ def _count_open() -> sa.Select[int]:
 
 
 def _values(accounts: Collection[Account], now: datetime) -> dict[str, Any]:
-    """Return the values of the parameters of `_open_consents` and `_open_main_consents`.
+    """Return the values of the parameters of the queries `_open_consents` and `_open_main_consents`, by name.
 
-    The customer numbers of sub-accounts are kept apart, because only switches can attach these, not links.
+    The customer numbers of sub-accounts are a parameter of their own, because only switches can attach sub-accounts.
     """
     return {
         "alone": [account.customer_number for account in accounts if account.role is AccountRole.STANDALONE],

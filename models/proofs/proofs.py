@@ -165,7 +165,7 @@ class OwnershipProof(Base):
 
 
 class Consent(CodedProof, Base):
-    """The question to an account's administrators whether it may be attached, and their answer; the first one counts.
+    """The question to an account's administrators whether the account may be attached, and the first answer to it.
 
     `decision` is the answer, None until one is given. Every link request that needs consent has a row, even if no
     account has its customer number, so that a stranger sees no difference. `unreached_since` is when it was found that

@@ -2,8 +2,8 @@
 
 A destination is a country or a network. Its key is the ISO 3166 code of the country, or the calling code of a network
 that belongs to no country, such as "870" for Inmarsat. Territories that share the calling code of a country count as
-that country, except in zone 1 (North America and the Caribbean) and zone 7 (Russia and Kazakhstan), whose prices
-differ. Uses no database: `allowed_destinations` decides which destinations a trunk may call.
+that country. The exceptions are zone 1 (North America and the Caribbean) and zone 7 (Russia and Kazakhstan), whose
+prices differ. Uses no database: `allowed_destinations` decides which destinations a trunk may call.
 """
 
 from __future__ import annotations

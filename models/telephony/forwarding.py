@@ -1,9 +1,9 @@
 """Call forwardings: where calls to an account go, under which condition, and at which hours of the week.
 
 A forwarding applies to all numbers of its account, or to a range, which can be a single number. Two enabled forwardings
-of an account with the same numbers and the same condition never share a minute of the week; a trigger of the database
-enforces this, too. If several apply to a called number, the one for the fewest numbers wins (`applying`): that of a
-small range before that of a larger one, and any range before all numbers of the account.
+of an account with the same numbers and the same condition never share a minute of the week. A trigger of the database
+enforces this, too. If several apply to a called number, the one for the fewest numbers wins (`applying`). So a small
+range takes precedence over a larger one, and any range over all numbers of the account.
 """
 
 from __future__ import annotations

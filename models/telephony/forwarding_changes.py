@@ -63,10 +63,9 @@ def take_over_forwarding(session: Session, sip_user: str, draft: ForwardingDraft
     False, and changes nothing, if the account already has this forwarding, enabled or not. Locks the account.
 
     Raises `NotFound` if no trunk has this SIP user, and `Forbidden` if its account is not active. Raises `InvalidField`
-    if a field of the draft breaks a rule of the portal. It also raises `InvalidField` for the field `trunk` with the
-    code `adopted` if the trunk is adopted or about to be, and for `numbers` with `several_trunks` or `other_trunk` if
-    the forwarding would apply to another trunk, too. A high-risk target is refused, because only an administrator may
-    confirm it.
+    if a field of the draft breaks a rule of the portal. If the trunk is adopted or about to be, the error is for the
+    field `trunk` with the code `adopted`. If the forwarding would apply to another trunk, too, it is for `numbers` with
+    `several_trunks` or `other_trunk`. A high-risk target is refused, because only an administrator may confirm it.
     """
     account_id = session.scalar(sa.select(SipTrunk.account_id).where(SipTrunk.sip_user == sip_user))
     if account_id is None:

@@ -108,9 +108,9 @@ def _renewal(accounts: str, blocks: str = "IS NOT NULL") -> tuple[sa.TextClause,
     """Return two SQL statements that update the history of numbers to the present owners of the blocks.
 
     The first ends open assignments (without an end) whose account, holder or address is not the present one. The second
-    inserts an open assignment for each block of an account that has none. Both statements are limited by SQL:
-    `accounts` and `blocks` are comparisons, such as `IN (…)`, that follow the name of a column with account ids, or
-    with block ids.
+    inserts an open assignment for each block of an account that has none. `accounts` and `blocks` limit both
+    statements. They are SQL comparisons, such as `IN (…)`, which follow the name of a column with account ids or block
+    ids.
     """
     known, true = (", ".join(f"{table}.{name}" for name in ("account_id", *_COLUMNS)) for table in ("known", "owners"))
     end = f"""

@@ -76,8 +76,8 @@ class NumberPool:
     def has(self, area_code: str, size: int) -> bool:
         """Return whether a block of this area code and of `size` numbers is left to take.
 
-        The first call for an area code and size locks free blocks: as many as the constructor's `wanted` says for the
-        pair, or one if it does not have the pair.
+        The first call for an area code and size locks free blocks: as many as the constructor's `wanted` says for this
+        pair, or one if the pair is not in `wanted`.
         """
         return bool(self._of(area_code, size))
 

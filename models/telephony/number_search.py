@@ -1,10 +1,10 @@
 """A search for phone numbers by any part of them, in any usual spelling, in a table with one row for each block.
 
 The stem of a block is the digits with which all its numbers begin: the first number without its last 0, 1 or 2 digits.
-These last digits are the tail, and take every value. So a block of 10 has a number with the searched digits if its stem
-contains them, or if its stem ends with all of them except the last one; in a block of 100, except the last two. These
-conditions are LIKE patterns for the stem, which has a trigram index. Digits at the beginning of a number are searched
-as ranges of numbers instead, with the index of the exclusion constraint.
+These last digits are the tail, and take every value. So there are two cases in which a block has a number with the
+searched digits. Either its stem contains them, or its stem ends with all of them except the last one (in a block of 10)
+or the last two (in a block of 100). These conditions are LIKE patterns for the stem, which has a trigram index. Digits
+at the beginning of a number are searched as ranges of numbers instead, with the index of the exclusion constraint.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def found_by(typed: str) -> sa.ColumnElement[bool]:
     """Return an SQL condition for the number blocks with a number that contains the typed digits.
 
     Digits after "+" must be at the beginning of the number; other digits may be anywhere, and "030" also finds numbers
-    that begin with 4930. The digits are part of the statement's text, not parameters: the planner must see them to
-    estimate the number of hits, because otherwise it would read the whole index.
+    that begin with 4930. The digits are part of the statement's text, not parameters. So the planner can estimate the
+    number of hits, and does not read the whole index.
     """
     return sa.or_(*(_begins(part.digits) if part.from_start else _contains(part.digits) for part in parts_of(typed)))
 

@@ -344,9 +344,9 @@ def _first(words: Words) -> str:
 
 
 def _by_beginning(places: Mapping[str, Point]) -> Mapping[str, list[tuple[str, Point]]]:
-    """Return a dict of the first digits of area codes (two or more) to the areas whose codes begin with them.
+    """Return a dict of the first digits of area codes (two or more) to the Ortsnetze whose area codes begin with them.
 
-    The areas are pairs of area code and centre. `places` maps all area codes to centres.
+    An Ortsnetz is a local exchange area, here a pair of area code and centre. `places` maps area codes to centres.
     """
     alike: dict[str, list[tuple[str, Point]]] = defaultdict(list)
     for code, point in places.items():

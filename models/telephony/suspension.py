@@ -39,8 +39,9 @@ def suspend(session: Session, person: Principal, account: Account, id: int, now:
     """Suspend the account's trunk `id` on behalf of the customer, and schedule a registrar update.
 
     Locks account and trunk, and records the change in the account's audit log. Safe to run twice: returns False if the
-    trunk is suspended already, by the customer or the carrier. Raises `Forbidden` if the account is not active or the
-    person may not manage its trunks, and `NotFound` if the account has no trunk with this id that is not closed.
+    trunk is suspended already, by the customer or the carrier, otherwise True. Raises `Forbidden` if the account is not
+    active or the person may not manage its trunks, and `NotFound` if the account has no trunk with this id that is not
+    closed.
     """
     lock_active_account(session, account)
     trunk = find_trunk(session, person, Action.MANAGE_TRUNK, account, id, lock=True)

@@ -59,10 +59,11 @@ class SipTrunk(QueueRow, Base):
 
     The trunk is suspended while `customer_suspended_at` or `carrier_suspended_at` is set; `carrier_reason` is shown to
     the customer. `due_at` is the time from which a worker may write the trunk to the registrar; None if the registrar
-    is up to date. Call `changed` after each change that the registrar has to know. `countries` are the keys of the
-    destinations that the trunk may call (`models.telephony.country_prefixes`), None for all; `high_risk` is whether
-    these include high-risk ones (`models.telephony.high_risk`). `certified_numbers` is how many numbers the trunk
-    can have by certificates of need that were accepted; None without one.
+    is up to date. Call `changed` after each change that the registrar has to know.
+
+    `countries` are the keys of the destinations that the trunk may call (`models.telephony.country_prefixes`), None for
+    all; `high_risk` is whether these include high-risk ones (`models.telephony.high_risk`). `certified_numbers` is how
+    many numbers the trunk can have by accepted certificates of need; None if there is none.
     """
 
     __tablename__ = "sip_trunks"
