@@ -37,9 +37,9 @@ def change_role(session: Session, person: Principal, account: Account, user_id: 
     """Change a user's role in the account, and record it in the account's audit log.
 
     Unless the new role is administrator, deletes the invitations to this account that the user has sent. If the new
-    role gives no right to invite to sub-accounts, also deletes most of those to sub-accounts: they stay if an order
-    caused them, or if the user is an administrator of that sub-account. Revokes the user's API tokens of the account if
-    the new role gives no right that a token can use. Locks the account.
+    role gives no right to invite to sub-accounts, also deletes the user's invitations to sub-accounts. Exceptions are
+    invitations that an order caused, and those to a sub-account of which the user is an administrator. Revokes the
+    user's API tokens of the account if the new role gives no right that a token can use. Locks the account.
 
     Raises `Forbidden` if `person` may not manage the account's users, and `NotFound` if no user of the account has the
     id `user_id`. Raises `OfMainAccount` if the user is also an administrator or location manager of the main account

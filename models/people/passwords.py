@@ -21,7 +21,7 @@ SHORTEST_PASSWORD = 12
 _LEAST_SCORE = 3
 """The least score of zxcvbn that a password must have, from 0 to 4: 3 stands for at least 100 million guesses."""
 _SHORTEST_WORD = 2
-"""Known words up to this length, such as in the user's name, are ignored when a password is judged."""
+"""Known words up to this length, such as a short name, are not removed from a password before it is judged."""
 OUR_WORDS = (
     *("Standortverwaltung", "Standort", "Standorte", "Hauptaccount", "Nebenaccount", "Account", "Kundenkonto"),
     *("Kundennummer", "Kundenportal", "Portal", "Rufnummer", "Telefon", "Telefonie", "SIP", "Trunk", "SIP-Trunk"),

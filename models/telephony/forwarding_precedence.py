@@ -47,11 +47,11 @@ def applying(forwardings: Sequence[CallForwarding], number: int | None) -> list[
 def exceptions_to(always: CallForwarding, forwardings: Iterable[CallForwarding]) -> list[CallForwarding]:
     """Return those of the account's forwardings that take precedence over `always` for a part of its numbers.
 
-    `always` is a forwarding of condition "always", `forwardings` are all of the account. A returned forwarding is
-    enabled, is for a part of the numbers of `always`, and shares some of its hours. Its condition is another one: calls
-    to its numbers are forwarded only under that condition. A forwarding is left out if an enabled one of condition
-    "always", for exactly the same numbers, shares some hours with `always`. The result is empty if `always` is disabled
-    or has another condition.
+    `always` is a forwarding of condition "always", and `forwardings` are all of the account. Returned are the enabled
+    forwardings of another condition for a part of the numbers of `always`, at some of its hours. Calls to these numbers
+    are forwarded only under the other condition. A forwarding is left out if, for exactly its numbers, there is also an
+    enabled forwarding of condition "always" at some of the hours of `always`. The result is empty if `always` is
+    disabled or has another condition.
     """
     if always.condition is not Condition.ALWAYS or not always.enabled:
         return []
