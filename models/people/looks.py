@@ -20,7 +20,7 @@ from models.people.rights import Action, Principal, only_as_staff, through_main
 from models.people.users import Membership
 
 MOST_FOUND = 5
-"""The most accounts that a search by staff may find to be recorded as a view of each; a longer list is not recorded."""
+"""If a search by staff finds more accounts than this, it is not recorded as a view of each account."""
 
 
 def record_look(session: Session, person: Principal, account: Account, now: datetime) -> None:

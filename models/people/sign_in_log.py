@@ -219,9 +219,9 @@ def _noted(session: Session, user_id: int, deed: AuditEvent, now: datetime, why:
 
 
 def _more(noted: int) -> dict[str, bool]:
-    """Return the fact `is_full` if this entry is the last one of the day; otherwise no fact.
+    """Return the fact `is_full` for the last entry that the daily limit allows, otherwise an empty dict.
 
-    `noted` is the number of entries before it.
+    `noted` is the number of entries recorded before it.
     """
     return {"is_full": True} if noted == MOST_REFUSALS_A_DAY - 1 else {}
 
