@@ -123,7 +123,7 @@ class DatabaseLoss(Loss):
         plant.databases.connect()
 
     def is_back(self, plant: Plant) -> bool:
-        return True
+        return plant.databases.is_whole()
 
 
 SHORT = [

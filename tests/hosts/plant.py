@@ -221,6 +221,7 @@ def open_plant(network: Network, balancer: type[Balancer], blocks: int) -> Itera
         stack.callback(database.close)
         customers = customers_of(database, blocks=blocks)[:6]
         databases.connect()
+        wait_until(databases.is_whole, what="the standby to be synchronous")
         plant = Plant(directory, hosts, databases, broker, in_front, certificate, mail, environment, customers)
         stack.callback(plant.end_all)
         yield plant

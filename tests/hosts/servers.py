@@ -131,15 +131,14 @@ class DatabasePair:
     standby: HostPostgres
 
     def connect(self) -> None:
-        """Start the standby with a new copy of the master's data; from then on, commits wait for the standby."""
+        """Start the standby with a new copy of the master's data, and make commits wait for it (see `is_whole`)."""
         self.standby.follow(self.master)
-        self.wait_for_standby()
-
-    def wait_for_standby(self) -> None:
-        """Wait until the standby has all data of the master; from then on, commits wait for the standby."""
         wait_until(lambda: self._streams("streaming"), seconds=60, what="the standby to stream")
         self.master.act("ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")
-        wait_until(lambda: self._streams("streaming", "sync"), what="the standby to be synchronous")
+
+    def is_whole(self) -> bool:
+        """Return whether the master's commits wait for the standby, so that losing the master loses nothing."""
+        return self._streams("streaming", "sync")
 
     def go_on_alone(self) -> None:
         """Make replication asynchronous, so that the master's commits no longer wait for the standby."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -26,9 +27,11 @@ def directory(tmp_path: Path) -> StackDirectory:
 
 
 @pytest.fixture
-def bystander() -> subprocess.Popen[bytes]:
-    """Start a process in its own session, as every child of an embedded stack has, and return it."""
-    return subprocess.Popen(["/bin/sleep", "600"], start_new_session=True)
+def bystander() -> Iterator[subprocess.Popen[bytes]]:
+    """Start a process in its own session, as every child of an embedded stack has; kill it after the test."""
+    with subprocess.Popen(["/bin/sleep", "600"], start_new_session=True) as process:
+        yield process
+        process.kill()
 
 
 def test_a_second_stack_in_the_same_directory_is_told_about_the_first(directory: StackDirectory) -> None:
@@ -109,8 +112,6 @@ def test_a_leftover_of_another_user_is_named(
     monkeypatch.setattr(psutil.Process, "send_signal", refuses)
     with pytest.raises(StackError, match=f"web of an earlier start .process {bystander.pid}. is not yours"):
         end_leftovers(directory)
-    bystander.kill()
-    bystander.wait()
 
 
 def test_a_stranger_with_the_number_of_a_leftover_is_left_alone(
@@ -122,8 +123,6 @@ def test_a_stranger_with_the_number_of_a_leftover_is_left_alone(
         directory.write(State(children={"web": Identity(identity.pid, identity.started - 3600)}))
     assert end_leftovers(directory) == 0
     assert bystander.poll() is None
-    bystander.kill()
-    bystander.wait()
 
 
 @pytest.mark.parametrize("command", [["requests", "list"], ["doctor"], ["migrate"]])

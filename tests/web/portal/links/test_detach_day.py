@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
-from html import unescape
 
 import pytest
 import sqlalchemy as sa
@@ -18,6 +16,7 @@ from tests.factories import NOW
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.accounts.sites import Site, come_in, deeds, get, make_site
+from tests.web.portal.changes.contract_changes import plain
 from tests.web.portal.telephony.test_suspension import press
 
 DAY = berlin_day(NOW) + timedelta(days=30)
@@ -43,12 +42,6 @@ def running(front: Front) -> list[Request]:
     with front.database.transaction() as session:
         query = sa.select(Request).where(Request.kind == Kind.DETACH, Request.ended_at.is_(None))
         return list(session.scalars(query.order_by(Request.id)))
-
-
-def plain(page: str) -> str:
-    """Return the page's text without tags and invisible characters, each run of white space as one space."""
-    text = re.sub("[\u2066-\u2069]", "", unescape(re.sub("<[^>]*>", " ", page))).replace("\xa0", " ")
-    return " ".join(text.split())
 
 
 def test_a_planned_detachment_is_seen_by_both_sides_and_taken_back_by_the_one_that_asked(
