@@ -96,13 +96,12 @@ class OrderDays:
     """A forecast of how many orders of a list can be placed on which day, under the present limits of their company.
 
     `days` are pairs of the start of a day (in Germany) and the number of orders: one for today, and one for each later
-    day with orders. `reached` is the limit that stops the orders of today; None if all can be placed today.
-    `open_at_most`: the remaining orders have to wait until open orders end, on a day that is not known.
+    day with orders. `reached` is the limit that stops the orders of today; None if all can be placed today. Orders
+    that are on no day have to wait until open orders end.
     """
 
     days: Sequence[tuple[datetime, int]]
     reached: LimitReached | None
-    open_at_most: bool
 
     @property
     def today(self) -> int:
@@ -135,10 +134,10 @@ def plan_orders(
             used = Counter({Limit.OPEN_ORDERS: used[Limit.OPEN_ORDERS]})
             reached = _reached(limits, used, needed, now)
         if reached is not None:
-            return OrderDays(sorted(counts.items()), first, open_at_most=True)
+            return OrderDays(sorted(counts.items()), first)
         used.update(needed)
         counts[day] += 1
-    return OrderDays(sorted(counts.items()), first, open_at_most=False)
+    return OrderDays(sorted(counts.items()), first)
 
 
 def limit_of_draft(

@@ -27,9 +27,9 @@ def list_accounts(query: schemas.PageQuery) -> Response:
         account = viewable_token_account(session)
         with known_cursor():
             page = page_of(session, account, _BY_NUMBER, after=query.cursor, limit=query.limit)
-    items = [account_body(listed.account, listed.request) for listed in page.items]
-    if query.cursor is None:
-        items.insert(0, account_body(account, None))
+        items = [account_body(listed.account, listed.request) for listed in page.items]
+        if query.cursor is None:
+            items.insert(0, account_body(account, request_lists.running_request(session, account, account)))
     return json_response({"items": items, "next_cursor": page.after})
 
 

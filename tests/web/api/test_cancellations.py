@@ -8,13 +8,14 @@ import pytest
 import sqlalchemy as sa
 
 from models.accounts.accounts import Account
-from models.accounts.hierarchy import attach
+from models.accounts.hierarchy import attach, detach
 from models.calendar_days import berlin_day, first_moment
 from models.contracts.terms import months_later
 from models.people.rights import Scope
 from models.requests.requests import Request
 from models.states import AccountState, Origin
 from tests.factories import NOW, make_account
+from tests.web.api.calls import token_of
 from tests.web.conftest import Back, Front
 from tests.web.portal.accounts.sites import Site
 
@@ -100,3 +101,13 @@ def test_a_main_account_is_told_the_way_out(front: Front, site: Site) -> None:
     answer = front.post("/cancellations", body, **{"Accept-Language": "en"})
     assert (answer.status_code, answer.get_json()["type"]) == (409, "/problems/cannot_close")
     assert "Cancel or detach these first" in answer.get_json()["detail"]
+
+
+def test_an_own_account_names_its_running_request_in_the_list_as_alone(front: Front, site: Site) -> None:
+    with front.database.transaction() as session:
+        detach(session, front.main.id, site.account.id)
+    front.token = token_of(front, site.account, site.administrator)
+    id = front.post("/cancellations", a_cancellation(site)).get_json()["id"]
+    alone = front.get(f"/accounts/{site.account.customer_number}").get_json()
+    assert alone["request"] == id
+    assert front.get("/accounts").get_json()["items"] == [alone]
