@@ -52,9 +52,10 @@ def as_email(value: str) -> str:
 
 
 def _said(error: ValueError, code: str) -> ValueError:
-    """Return a `PydanticCustomError` of the type `code` if `RULES` has a message for this code, else `error` itself.
+    """Return a `PydanticCustomError` of the type `code` if there is a text for this code in `RULES`, else `error`.
 
-    In the second case the API and the portal show the general message of the field.
+    `RULES` has the texts that are shown to users about broken rules. Without a text for the code, the API and the
+    portal show the general error text of the field.
     """
     return PydanticCustomError(code, code) if code in RULES else error
 
@@ -83,7 +84,10 @@ def as_area_code(value: object) -> object:
 
 
 def _destination(value: str) -> str:
-    """Return the value unchanged. Raises `PydanticCustomError` unless it is a key of `PREFIXES` (call destinations)."""
+    """Return the value unchanged if it is the key of a destination of calls: an ISO code such as CH, or a calling code.
+
+    Raises `PydanticCustomError` if it is not a key of `PREFIXES`.
+    """
     if value not in PREFIXES:
         raise PydanticCustomError("unknown_destination", "unknown_destination")
     return value

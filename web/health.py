@@ -41,9 +41,11 @@ def healthz() -> Response:
 
 @health.get("/readyz")
 def readyz() -> Response:
-    """Answer with a JSON status (ready, degraded, unready), the version, and checks of database, broker and beat.
+    """Answer with a JSON status (ready, degraded, unready), the version, and checks of the parts of the system.
 
-    If a Redis beside the broker only counts failed attempts, it is checked as `wrong_tries`.
+    `database` and `migrations` are about the database, `broker` about Celery's broker, `beat` about the process that
+    starts Celery's periodic tasks. If failed attempts are counted in a Redis other than the broker, it is checked as
+    `wrong_tries`. The result of a check is "ok" or says what is wrong.
 
     Answers 503 (unready) if the database is unreachable, read-only or older than this version, else 200. Without the
     broker or beat, requests are still accepted and stored, so these failures only make the status `degraded`. If a

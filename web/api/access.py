@@ -74,10 +74,10 @@ def get_changeable_request(session: Session, id: str, *, lock: bool = False) -> 
 
 
 def get_visible_account(session: Session, customer_number: str, action: Action = Action.VIEW) -> Account:
-    """Return the account with this customer number.
+    """Return the account with this customer number, for an endpoint that performs `action` on the account.
 
-    Raises `NotFound` if there is no such account, or if the caller may neither view it nor perform `action` on it. Does
-    not check that the caller may perform `action`: the function that performs it does.
+    Raises `NotFound` if there is no such account, or if the caller may neither view it nor perform `action` on it. A
+    caller who may only view the account gets it, too: the function that performs `action` refuses it then.
     """
     account = account_by_number(session, customer_number)
     if account is None or not (may(caller(), Action.VIEW, account) or may(caller(), action, account)):

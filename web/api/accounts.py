@@ -22,7 +22,10 @@ _BY_NUMBER = LocationFilter(order=Order.NUMBER)
 
 @api.get("/accounts", responses={200: schemas.AccountPage})
 def list_accounts(query: schemas.PageQuery) -> Response:
-    """List one page of accounts: the account of the API token, then its sub-accounts, also those still on order."""
+    """List one page of accounts: the account of the API token, then its sub-accounts by customer number.
+
+    Sub-accounts that are still on order are listed, too.
+    """
     with call_transaction() as session:
         account = viewable_token_account(session)
         with known_cursor():

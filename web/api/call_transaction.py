@@ -17,7 +17,7 @@ from web.resources import resources
 
 @contextmanager
 def begin_call_transaction() -> Iterator[Session]:
-    """Begin the database transaction of the current call, yield its session, and leave it open after the block.
+    """Begin the database transaction of the current call and yield its session; leave the transaction open afterwards.
 
     The endpoint's first `call_transaction` continues the transaction. If the block raises an exception, the transaction
     is rolled back.

@@ -22,8 +22,9 @@ log = structlog.get_logger()
 class IdempotentCall:
     """An API call with its idempotency key: its first answer is saved and sent again when the call is repeated.
 
-    An endpoint gets an instance from `begin_call`, inside a transaction. Only if `is_new` does the endpoint act and
-    call `save_answer`. After the commit it calls `log_acceptance` and returns `response()`.
+    An endpoint gets an instance from `begin_call`, inside a transaction. `is_new` is True if no answer was saved with
+    the key yet: only then does the endpoint act and call `save_answer`. After the commit the endpoint calls
+    `log_acceptance` and returns `response()`.
     """
 
     def __init__(self, session: Session, row: IdempotencyKey) -> None:
@@ -87,7 +88,7 @@ class IdempotentCall:
 
 
 def begin_call(session: Session, content: bytes = b"", *, lock: str | None = None) -> IdempotentCall:
-    """Reserve the `Idempotency-Key` of the current call in the open transaction, and return the call.
+    """Reserve the `Idempotency-Key` of the current call in the open transaction; return the call with any saved answer.
 
     A concurrent call with the same key waits until the transaction ends; a rollback releases the key. A call without a
     key gets a random one. `content` is the part of the body that is not JSON, such as an uploaded file. `lock` names an

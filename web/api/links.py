@@ -34,7 +34,7 @@ def create_link_request(body: LinkBody) -> Response:
 
     With `switch` the account may belong to another main account. It is then moved in one step, once its ownership is
     proved and its present main account has consented, within 14 days; the request's proof `main_consent` shows the
-    state of that consent. An account without a main account is attached as by a link.
+    state of that consent. An account without a main account is attached as it is without `switch`.
 
     Answers 202 with the new request even if there is no such account or the proof of ownership is wrong, so that an
     outsider learns neither. Answers 409 if a link request or switch for this account is running already, or if the

@@ -45,7 +45,7 @@ _CHOICES_BACK = 24
 @locations.get("/kosten")
 @login_required
 def costs() -> str:
-    """Show what the selected account and its sub-accounts cost in a month, one page of accounts at a time.
+    """Show one page of what the selected account and its sub-accounts cost in a month, sorted by customer number.
 
     The query parameters are `monat` (the month, such as 2026-11; the current month without it), `suche` (a search text)
     and `nach` (the cursor of the page). Abort with 404 if no account is selected, or if the month or the cursor is

@@ -76,9 +76,10 @@ def show_map() -> str:
 
 
 def _dots(towns: Sequence[Group], places: Places) -> list[Dot]:
-    """Return a point for each town whose position is known, the largest first, so that no point hides a smaller one.
+    """Return a point for each of the `towns`, the largest first, so that no point hides a smaller one.
 
-    A point's area grows with the number of locations in the town.
+    `places` has the positions of postal codes; a town without a known position is left out. A point's area grows with
+    the number of locations in the town.
     """
     most = max((town.sums.sites for town in towns), default=1)
     dots = []

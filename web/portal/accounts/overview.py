@@ -52,8 +52,9 @@ SOON, LATER, NEVER = 3000, 15000, 0
 class Progress:
     """The state of a request in words, for the cards and rows of the overview.
 
-    `status` is the text of the request's status. `turns` are the next actions on the request, none once it has ended.
-    `who` says who has to act, None if the request waits for nobody.
+    `status` is the displayed name of the request's status. `turns` has the next actions on the request, each with who
+    has to act, a sentence on what to do, and the deadline; it is empty once the request has ended. `who` names all who
+    have to act, in one text; None if the request waits for nobody.
     """
 
     request: Request
@@ -174,7 +175,7 @@ class Glance:
     """The data of the overview: the selected account (`main`) and one page of the list of its sub-accounts (`page`).
 
     `count` is the number of the list's rows on all pages. `counts` has the number of locations in each state,
-    regardless of the filters. `links` are running link requests whose account is not attached yet, filtered by state.
+    regardless of the filters. `links` are the running link requests and switches that match the filter by state.
     `cities` are the towns to filter by, `drafts` is the number of saved orders. `known` says how many trunks are
     registered, and which accounts have one that is not; None if the telephone network was not asked or did not answer.
     `is_network_away` is True if the network was asked and did not answer. `sums` has the totals of all locations, None

@@ -62,8 +62,8 @@ def search() -> str:
 def customer(customer_number: str) -> str:
     """Show what staff may see of an account, even a closed one, and record the view in the account's audit log.
 
-    The query parameter `nach` is the cursor of the list of its sub-accounts. Abort with 404 if there is no such account
-    or if the cursor is invalid.
+    The query parameter `nach` is the cursor of the list of its sub-accounts, sorted by customer number. Abort with 404
+    if there is no such account or if the cursor is invalid.
     """
     now, person = resources().clock(), principal()
     with resources().database.transaction() as session:

@@ -174,7 +174,8 @@ class JobRow:
 def _holds_back(run: JobRun) -> bool:
     """Return whether the run held back deletions at the registrar that staff may allow now.
 
-    They may not allow them while the registrar has trunks that the portal took over but has not adopted yet.
+    Staff may not allow them while trunks from another Kamailio are taken over but not adopted: the portal does not
+    change the registrar's rows of such a trunk yet.
     """
     return run.unrepaired > 0 and "not_adopted" not in run.found and not LOOK_FIRST.isdisjoint(run.found)
 

@@ -88,7 +88,7 @@ class Preview:
 
     @property
     def same(self) -> Mapping[int, RowNote]:
-        """Return, by line number, the notes on rows with the name and address of a sub-account or an earlier row."""
+        """Return, by line number, the notes on rows whose name and address a sub-account or an earlier row has, too."""
         return {line: note for line, note in self.notes.items() if note.is_same_site}
 
     @property
@@ -158,7 +158,7 @@ def preview_of(session: Session, bulk: Bulk, after: int) -> Preview:
 def save_corrections(session: Session, bulk: Bulk) -> None:
     """Save the cells of the submitted form, check the rows with these cells again, and save which rows to leave out.
 
-    Only cells that were wrong can be changed.
+    The form fields of the cells are named `cell-<line number>-<column key>`. Only cells that were wrong are changed.
     """
     typed: dict[int, dict[str, str]] = {}
     for name, value in request.form.items():

@@ -133,10 +133,11 @@ class Checker:
             self._place(cells, errors)
 
     def _place(self, cells: Cells, errors: Errors) -> None:
-        """Check postal code, city and area code together, and add an error to each cell that does not fit the others.
+        """Check that postal code, city and area code fit together; if they do not, add errors to these cells.
 
-        One cell's error names the values that would fit. The errors of the other cells only say that they do not fit
-        that cell.
+        If the city cannot have the postal code, the error of the postal code names values that fit, if any are known.
+        Otherwise the area code is wrong, and its error names the area codes that fit. The other cells' errors only say
+        that they do not fit that cell.
         """
         place = cells["postal_code"], cells["city"]
         _refuse(errors, "postal_code", ensure_postal_code, self.session, *place)
@@ -179,7 +180,7 @@ class Checker:
 def _refuse(errors: Errors, column: str, rule: Callable[..., object], *typed: Any) -> None:
     """Call `rule(*typed)`; if it raises `InvalidField`, put the error into `errors` as that of the column.
 
-    The entry is `[code, allowed]` and replaces an earlier one.
+    The entry is `[code, allowed]`: the broken rule, and the valid values or None. It replaces an earlier one.
     """
     try:
         rule(*typed)
@@ -218,8 +219,9 @@ def _directory_entry(cells: Cells) -> dict[str, Any] | None:
 def _check_details(body: Mapping[str, Any], errors: Errors) -> None:
     """Check that each chosen option has its details, such as a mobile number, and that no details lack their option.
 
-    Add the first violation found to `errors`, for the columns of these details. If the option is missing, add it for
-    the column of the options, too. Columns that have an error already keep that error.
+    `body` is the row as the API's request body. The first violation found is added to `errors`, at the columns of the
+    details. If the option is missing, it is added at the column of the options, too. Columns that have an error already
+    keep that error.
     """
     try:
         ensure_details(body["options"], {field: body[field] for field in DETAILS.values()})

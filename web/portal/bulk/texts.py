@@ -26,7 +26,10 @@ NONE: Mapping[bytes, tuple[int, Bulk]] = MappingProxyType({})
 
 
 def unusable_text(error: UnusableTable, kind: Kind) -> str:
-    """Return a text that says why an uploaded file cannot be read as a table of this kind, and what to do about it."""
+    """Return a text that says why an uploaded file cannot be read as a table, and what to do about it.
+
+    `kind` says whether the table is one of orders or of link requests: it decides which columns the table must have.
+    """
     titles = [column.title(locale()) for column in COLUMNS[kind] if column.key in error.columns]
     reasons = {
         "empty": _("The file has no rows. The first row has the headings, every other row is one sub-account."),

@@ -121,9 +121,9 @@ def collective_invoice(customer_number: str) -> Response | str | tuple[str, int]
 def _act(database: Session, account: Account, what: str, form: InvoiceForm) -> str | None:
     """Do what the pressed button says (`what`), and return the message to show; None if the typed login is wrong.
 
-    Raises `Forbidden` if the user may not do that, and `BilledElsewhere` or `OtherPayer` if the account is on another
-    collective invoice. If another rule forbids it, raises that rule's error of `models.errors`. Aborts with 404 if no
-    button has the value `what`.
+    Raises `Forbidden` if the user may not do that, `BilledElsewhere` if the account is on another collective invoice,
+    and `OtherPayer` if another main account pays the invoice. If another rule forbids the action, raises that rule's
+    error of `models.errors`. Aborts with 404 if no button has the value `what`.
     """
     person, now = principal(), resources().clock()
     match what:

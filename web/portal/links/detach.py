@@ -138,8 +138,8 @@ def _planned(visible: VisibleAccount) -> Request | None:
 def _refusal(database: Session, visible: VisibleAccount) -> str | None:
     """Return a text that says why nobody could administer the account once it is detached; None if somebody could.
 
-    The text is in the page's language. Nothing is checked, and None is returned, if the account is being detached at
-    this moment. The same applies if it is on the main account's collective invoice and so cannot be detached.
+    The text is in the page's language. Also return None, without a check, while an immediate detachment of the account
+    is running, and if the account cannot be detached because it is on the main account's collective invoice.
     """
     if (visible.detaching is not None and _planned(visible) is None) or visible.is_billed_together:
         return None

@@ -50,9 +50,9 @@ class Hints:
     the typed city, in the spelling of `towns` if it is one of them. `typed` is the area code as typed, `area` its
     Ortsnetz (local exchange area), None if there is none. `block_size` is 0 if there are no blocks of the typed size.
     `suggestions` are area codes that fit the address. `wrong_address` is an error text about postal code and city,
-    empty if they can belong together. `certainty` is how sure it is that the address lies in the Ortsnetz; None if
-    address or area code is missing or wrong. `free` is the number of free blocks of this size in the area code, at most
-    `MOST` (1,000); None if area code or size is missing or wrong.
+    empty if they can belong together. `certainty` says whether the address lies in the Ortsnetz: certain, plausible or
+    impossible; None if address or area code is missing or wrong. `free` is the number of free blocks of this size in
+    the area code, at most `MOST` (1,000); None if area code or size is missing or wrong.
     """
 
     postal_code: str

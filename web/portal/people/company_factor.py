@@ -27,9 +27,10 @@ MOST_NAMED = 100
 def company_factor(customer_number: str) -> Response | tuple[str, int]:
     """Show whether the company requires a second factor of its people; on POST require it or stop requiring it.
 
-    The form field `demand` is "no" to stop. The POST redirects to the list of users. If the signed-in user has no
-    second factor, a POST changes nothing and shows the page with status 409. Abort with 404 unless the user administers
-    the account, and for a sub-account, because its main account decides.
+    The form field `demand` is "no" to stop, and anything else to require it. The POST redirects to the list of users
+    with a message; after too many changes within a day it changes nothing, and the message says so. If the signed-in
+    user has no second factor, a POST changes nothing and shows the page with status 409. Abort with 404 unless the user
+    administers the account, and for a sub-account, because its main account decides.
     """
     form, refused = FlaskForm(), False
     with resources().database.transaction() as session:

@@ -64,9 +64,9 @@ def set_up_app() -> Response | str | tuple[str, int]:
     """Show a new secret for an authenticator app; on POST with the app's code and the user's password add the app.
 
     With the user's first factor, the recovery codes are shown, with status 201; after a further factor redirect to the
-    overview. All other logins of the user end, because they were made without this factor. A wrong code or password
-    shows the form with its errors, with status 422; after too many wrong passwords, the answer is 429. If the secret
-    was shown more than half an hour ago, redirect to this page with a new secret.
+    list of factors. All other logins of the user end, because they were made without this factor. A wrong code or
+    password shows the form with its errors, with status 422; after too many wrong passwords, the answer is 429. If the
+    secret was shown more than half an hour ago, redirect to this page with a new secret.
     """
     form = AppForm()
     secret = open_setup(resources().vault, principal().user_id, form.setup.data or "", resources().clock())
@@ -119,9 +119,9 @@ def set_up_passkey() -> Response | tuple[str, int]:
     """Show the form for a new passkey; on POST with the device's answer and the user's password add the passkey.
 
     With the user's first factor, the recovery codes are shown, with status 201; after a further factor redirect to the
-    overview. All other logins of the user end. A wrong answer or password shows the form with its errors, with status
-    422; after too many wrong passwords, the answer is 429. Abort with 404 if the portal's host is an IP address, for
-    which there are no passkeys.
+    list of factors. All other logins of the user end. A wrong answer or password shows the form with its errors, with
+    status 422; after too many wrong passwords, the answer is 429. Abort with 404 if the portal's host is an IP address,
+    for which there are no passkeys.
     """
     site, form = passkey_site(), PasskeyForm()
     if site is None:
@@ -144,7 +144,7 @@ def set_up_passkey() -> Response | tuple[str, int]:
 @logins.route("/anmeldung/faktor/<uuid:id>/entfernen", methods=["GET", "POST"])
 @login_required
 def remove_own_factor(id: UUID) -> Response | tuple[str, int]:
-    """Ask whether to remove the user's second factor `id`; on POST remove the factor and redirect to the overview.
+    """Ask whether to remove the user's second factor `id`; on POST remove it and redirect to the list of factors.
 
     If the user is required to have a factor and this is the last one, it is not removed, and the page is shown with
     status 409. Abort with 404 if the user has no such factor.
@@ -190,7 +190,7 @@ def _add(name: str, add: Callable[[Session, User], bool]) -> Response | tuple[st
 
     `add` is called with the session and the locked user; it adds the factor and returns whether the typed proof was
     right. All other logins of the user end, and the current one counts as proved by a second factor. With the user's
-    first factor, recovery codes are made and shown (status 201). Otherwise the result redirects to the overview.
+    first factor, recovery codes are made and shown (status 201). Otherwise the result redirects to the list of factors.
     """
     with resources().database.transaction() as session:
         # Of two first factors at once, one comes with the recovery codes.

@@ -232,11 +232,11 @@ def ask_to_sign_in() -> Response | tuple[str, int]:
 def answer_stale_form(_error: CSRFError) -> Response | str | tuple[str, int]:
     """Answer a form that was refused because its CSRF token does not belong to the browser's session.
 
-    If nobody is signed in and the form names its user, show the sign-in page, which keeps the input (status 401). If
-    the form was made for the signed-in user, or names nobody and comes from this site, offer to send its input again
-    (400). Every other form gets an error page (400), except two. The sign-in form redirects a signed-in user to the
-    next page, and is shown again to anybody else (400). The form to sign out redirects to the sign-in form if nobody is
-    signed in and the form names no user.
+    The sign-in form is shown again (status 400); a user who is signed in already is redirected to the next page
+    instead. The answer to any other form depends on its user, whom most forms name. If nobody is signed in and the form
+    names its user, show the sign-in page, which keeps the input (401). If nobody is signed in and the form to sign out
+    names no user, redirect to the sign-in form. If the form was made for the signed-in user, or names nobody and comes
+    from this site, offer to send its input again (400). Otherwise show an error page (400).
     """
     # Loaded here, because the form is refused before the user is loaded, and templates begin no transaction.
     is_signed_in = current_user.is_authenticated

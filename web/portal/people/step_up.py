@@ -76,9 +76,9 @@ def ask_for_factor() -> Response | tuple[str, int] | None:
 def confirm() -> Response | str | tuple[str, int]:
     """Ask for the user's second factor; on POST with the right code redirect to the page in the query parameter `next`.
 
-    Without `next`, redirect to the overview. A user without a factor is redirected at once. If the form carries input
-    of a form that was interrupted, show a page that offers to send that input again. A wrong code shows the form with
-    an error (status 422); after too many, the answer is 429.
+    Without `next`, redirect to the overview. A user without a factor is redirected at once. If the question for the
+    factor has interrupted the sending of another form, show a page that offers to send that form's input again. A wrong
+    code shows the form with an error (status 422); after too many, the answer is 429.
     """
     if not current_user.has_factor:
         return go_on()

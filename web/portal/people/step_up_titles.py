@@ -1,4 +1,4 @@
-"""The titles of the pages that ask for the second factor again, for the text that asks for it."""
+"""The titles of the pages that ask for the second factor again; the form that asks for it shows the page's title."""
 
 from __future__ import annotations
 

@@ -164,12 +164,12 @@ def _get_consent_page(session: Session, id: UUID, user_id: int, token: str | Non
 
 
 def _question(session: Session, link: Request, user_id: int, token: str | None) -> tuple[Consent | MainConsent, int]:
-    """Return the consent request about `link` that the user `user_id` is to answer, and the number of a code for it.
+    """Return the consent request about `link` that the user `user_id` is to answer, and the number of one of its codes.
 
-    Each new code gets a new number. `token` is the secret part of a mailed link: the number is then that of the code in
-    that mail. Without a token (None) it is that of the current code. A user who administers both the account and its
-    present main account is asked for the main account first. Abort with 404 if this user is not asked, or if no mail
-    has the token.
+    The codes of a consent request are numbered, a new mail has a new code. `token` is the secret part of the link in a
+    mail: the number is then that of the code in this mail. Without a token (None), it is that of the last code. A user
+    who administers both the account and its present main account is asked for the main account first. Abort with 404 if
+    this user is not asked, or if no mail has the token.
     """
     asked: list[tuple[Consent | MainConsent, int]] = []
     if (of_main := session.get(MainConsent, link.id)) is not None:

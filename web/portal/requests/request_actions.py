@@ -224,8 +224,8 @@ def resend(id: UUID) -> Response:
 def cancel(id: UUID) -> Response | str:
     """Ask whether to cancel the request `id`; on POST cancel the request and redirect to its page.
 
-    If the request can no longer be cancelled, redirect to its page without changing it, after a POST with a message
-    that says why. Abort with 404 unless the user may see the request and, on POST, change it.
+    If the request can no longer be cancelled, nothing changes: a GET redirects to its page, and a POST does so with a
+    message that says why. Abort with 404 unless the user may see the request and, on POST, change it.
     """
     if request.method == "POST":
         return _change(

@@ -52,12 +52,11 @@ class RequestPage:
 
     `main` is the main account of the request. For an order, `account` is the ordered account, `order` what was ordered,
     and `numbers` its number blocks. `change` has the terms of a change, `added` those of a request for more numbers,
-    `ends` what a cancellation ends. Each is None or empty for other kinds of requests. `order`, `numbers`, `change` and
-    `added` are also None or empty if the user may no longer see the account, and so is `ends` while the cancellation is
-    planned. `reached` is the account to whose dashboard the page links, None if it links to none. `asked` are the
-    statuses of the proofs that the request needs. `may_act`: the user may give proofs, cancel and retry. `may_cancel`:
-    the user may cancel the request now. `corrections` is how often the user may still correct the contact's e-mail
-    address.
+    `ends` what a cancellation ends. Each is None or empty for other kinds of requests. All but `account` are also None
+    or empty if the user may no longer see the account; `ends` only until the cancellation is completed. `reached` is
+    the account to whose dashboard the page links, None if it links to none. `asked` are the statuses of the proofs that
+    the request needs. `may_act`: the user may give proofs, cancel and retry. `may_cancel`: the user may cancel the
+    request now. `corrections` is how often the user may still correct the contact's e-mail address.
 
     `needed` and `enough` are about a certificate of need; both are None if the request waits for none. `needed` is the
     number of phone numbers for which the certificate has to show the need. `enough` is the number that the trunk can

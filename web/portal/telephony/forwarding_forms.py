@@ -119,7 +119,7 @@ class ForwardingForm(FlaskForm):  # type: ignore[misc]
     asked: str | None = None
 
     def offer_another_line(self) -> None:
-        """Add empty lines to the weekly schedule, one more than `offer_lines` adds, because the user asked for it."""
+        """Add the usual empty lines to the weekly schedule (`offer_lines`), and one more that the user asked for."""
         self.offer_lines()
         self.windows.append_entry()
 

@@ -141,9 +141,10 @@ _KINDS = "any(" + ", ".join(TABLES) + ")"
 @locations.get(f"/<{_KINDS}:kind>")
 @login_required
 def table(kind: str) -> str:
-    """Show one page of the table `kind` (a key of `TABLES`), filtered by the search text in the URL.
+    """Show one page of the table `kind` (a key of `TABLES`), filtered by the search text in the URL (`suche`).
 
-    Abort with 404 if no account is selected or the cursor in the URL is invalid.
+    The rows are sorted by customer number. `nach` in the URL is the cursor of the page. Abort with 404 if no account is
+    selected or the cursor is invalid.
     """
     search, after = _search(), request.args.get("nach") or None
     account, konto = _looked_at()
