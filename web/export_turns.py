@@ -51,8 +51,8 @@ class ExportRefused(Exception):
 class ExportTurns:
     """The running exports, limited to one for each account and to a quarter of this process's threads.
 
-    `threads` is the number of the process's threads. `shared` is the storage that all processes share, None without
-    one.
+    `threads` is the number of the process's threads. `shared` is the storage in Redis in which all processes note their
+    running exports; None if no Redis is set.
     """
 
     def __init__(self, shared: Storage | None, threads: int) -> None:

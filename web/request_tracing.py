@@ -1,4 +1,7 @@
-"""Traces of HTTP requests: each page and each API call is a span of OpenTelemetry. An order's trace begins with it."""
+"""Traces of HTTP requests: each page and each API call is a span of OpenTelemetry.
+
+An order's trace begins with the span of the HTTP request that places the order.
+"""
 
 from __future__ import annotations
 

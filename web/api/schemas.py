@@ -219,7 +219,7 @@ class AccountBody(BaseModel):
 
 
 class AccountPage(BaseModel):
-    """A page of accounts: the main account first, then its sub-accounts, including those still on order.
+    """A page of accounts: the main account first, then its sub-accounts, also those on order, by customer number.
 
     `next_cursor` is the `cursor` of the next page, null on the last page.
     """

@@ -61,7 +61,7 @@ _STEP = "/<uuid:id>/<any(produkt, standort, rufnummern, kontakt, zusammenfassung
 @orders.get("")
 @login_required
 def begin() -> Response:
-    """Redirect to the first step of a new order. The draft is saved only once the user types something."""
+    """Redirect to the first step of a new order, with a new draft id. The draft is saved once something is typed."""
     with resources().database.transaction() as session:
         _ordering_account(session)
         id = new_draft_id(session, resources().vault, principal())
@@ -341,16 +341,16 @@ def _ordering_account(session: Session) -> Account:
 
 
 def _is_new(session: Session, id: uuid.UUID) -> bool:
-    """Return whether `begin` gave this id to the user for a new order that has not been saved as a draft yet."""
+    """Return whether this is the id of an order that the user has begun, but of which no draft has been saved yet."""
     return was_given_to(resources().vault, id, principal()) and find_draft(session, id) is None
 
 
 def _keep(session: Session, id: uuid.UUID, step: DraftStep) -> Draft:
     """Lock the draft `id`, save the browser's input for the step in it, and return the draft.
 
-    A draft that was ordered already is returned unchanged. At the first step, a draft that does not exist is created if
-    `begin` gave its id to the user. Raises `NotFound` if the step is the summary, or if the draft does not exist, has
-    expired, or is of an account for which the user may not order.
+    A draft that was ordered already is returned unchanged. At the first step, the draft of an order that the user has
+    just begun is created. Raises `NotFound` if the step is the summary, or if the draft does not exist, has expired, or
+    is of an account for which the user may not order.
     """
     now = resources().clock()
     if step is DraftStep.SUMMARY:

@@ -42,7 +42,7 @@ def own_data() -> str | Response | tuple[str, int]:
 @logins.route("/anmeldung/loeschen", methods=["GET", "POST"])
 @login_required
 def erase() -> str | Response | tuple[str, int]:
-    """Show what erasing the user's login deletes and what is kept, and why; on POST with the password, request it.
+    """Show what erasing the user's login deletes and what is kept, and why; on a POST with the password request this.
 
     The POST signs the user out and redirects to sign-in; the data are erased within minutes. Nothing is done, with
     status 409, for the only administrator of an account and for the carrier's staff; the page says what they can do. A

@@ -45,9 +45,9 @@ def create(customer_number: str) -> str | Response:
     """Create a link code for the account and show it, once.
 
     If an unexpired code is open, show a page that asks whether to replace it; the form field `replace` with that code's
-    id confirms this. Redirect to the overview with a message if the account is a main account, which has no link codes.
-    Abort with 404 if the user may not prove the ownership of the account, or if the account can neither be attached nor
-    is a main account.
+    id confirms this. If the account is a main account, which has no link codes, redirect to the overview of link codes
+    with a message. Abort with 404 if the user may not prove the ownership of the account, or if the account can neither
+    be attached nor is a main account.
     """
     now = resources().clock()
     with resources().database.transaction() as session:

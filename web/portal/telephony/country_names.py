@@ -35,8 +35,8 @@ def limit_text(countries: Collection[str] | None) -> str:
 def names_text(countries: Collection[str]) -> str:
     """Return the names of destinations in the user's language, sorted and separated by commas.
 
-    `countries` has their keys: ISO codes, or the calling code of a network that belongs to no country, which is also
-    its name.
+    `countries` has their keys: ISO codes, or the calling code of a network that belongs to no country. Such a network
+    has its calling code as name.
     """
     return destination_names(countries, as_locale(get_locale().language))
 

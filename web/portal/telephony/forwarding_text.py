@@ -72,11 +72,11 @@ def exception_text(always: CallForwarding, found: CallForwarding) -> str:
 
 
 def exception_hint(found: CallForwarding) -> str | None:
-    """Return a sentence for the form of another forwarding that warns how `found` and that forwarding may interact.
+    """Return a warning about the saved forwarding `found`, for the form of another forwarding of the account.
 
     A forwarding for some numbers only, under a condition such as "busy", takes these numbers out of a forwarding of all
-    calls ("always"). Return None if `found` is switched off, or if it is for all numbers under another condition than
-    "always".
+    calls ("always"). The warning says what that means for `found`. None if it cannot happen: if `found` is switched
+    off, or if it is for all numbers under another condition than "always".
     """
     if not found.enabled:
         return None
