@@ -66,6 +66,6 @@ class ContactAddressForm(FlaskForm):  # type: ignore[misc]
 
 
 class DocumentForm(FlaskForm):  # type: ignore[misc]
-    """The form to upload a document that proves the connection address of an order."""
+    """The form to upload a document that proves an order's connection address or the need for phone numbers."""
 
     file = FileField(_("Document (PDF, PNG or JPEG, 10 MB at the most)"))

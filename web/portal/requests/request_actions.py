@@ -1,6 +1,7 @@
 """The actions on a request's page: enter a code or a login, upload a document, resend a code, cancel, retry.
 
-Each action redirects to the request's page, and aborts with 404 unless the user may change the request.
+Each action redirects to the request's page, and aborts with 404 unless the user may change the request. Two other views
+return the changing parts of the page and the order as PDF.
 """
 
 from __future__ import annotations
