@@ -76,7 +76,10 @@ def ensure_postal_code(session: Session, postal_code: str, city: str) -> None:
 
 
 def _examples(name: str, all_of_them: Sequence[str]) -> dict[str, object]:
-    """Return a dict: `name` maps to the first `MOST_EXAMPLES` (5) texts, `more_<name>` to how many more there are."""
+    """Return the examples that an error names, as a dict: `name` maps to the first 5 (`MOST_EXAMPLES`) of all texts.
+
+    The key `more_<name>` maps to how many more there are.
+    """
     return {name: list(all_of_them[:MOST_EXAMPLES]), f"more_{name}": max(0, len(all_of_them) - MOST_EXAMPLES)}
 
 

@@ -28,9 +28,10 @@ class ReservedIds:
 
 
 def reserve_ids(session: Session, count: int) -> list[ReservedIds]:
-    """Issue `count` new customer numbers, and return each with ids for a new request and a new account.
+    """Reserve the ids of `count` new orders: for each a request id, an account id and a customer number; return them.
 
-    Runs one statement, or further ones if too many of the numbers drawn were issued before.
+    The customer numbers count as issued: nobody else gets them, even if they are not used. Runs one statement, or
+    further ones if too many of the random customer numbers were issued before.
     """
     reserved: list[ReservedIds] = []
     while len(reserved) < count:
@@ -40,7 +41,7 @@ def reserve_ids(session: Session, count: int) -> list[ReservedIds]:
 
 
 def proposals(count: int) -> dict[str, Any]:
-    """Return the parameters, by name, with which the query `reserved_rows` issues `count` customer numbers."""
+    """Return the parameters of the query `reserved_rows`: random customer numbers, of which it issues `count`."""
     return {"proposed": list({random_customer_number() for _ in range(count + _SPARE)}), "needed": count}
 
 
@@ -50,10 +51,10 @@ def _reserved_rows() -> sa.Select[uuid.UUID, int, str]:
 
 
 def reserved_rows() -> sa.Select[uuid.UUID, int, str]:
-    """Return a query that issues customer numbers; its columns are `request_id`, `account_id` and `customer_number`.
+    """Return a query that reserves ids for orders; its columns are `request_id`, `account_id` and `customer_number`.
 
-    Execute it with the parameters that `proposals(count)` returns. It returns `count` rows, or fewer if too many of the
-    proposed numbers were issued before.
+    Each row is for one order. The customer numbers are recorded as issued. Execute the query with the parameters that
+    `proposals(count)` returns. It has `count` rows, or fewer if too many of the proposed numbers were issued before.
     """
     number = IssuedCustomerNumber.number
     proposed = sa.func.unnest(sa.bindparam("proposed", type_=postgresql.ARRAY(sa.Text))).column_valued("proposed")

@@ -33,7 +33,8 @@ class Restocked:
 class PoolLine:
     """How many number blocks of one size an area code has: free, in quarantine, given out (assigned), and withdrawn.
 
-    A quarantined block becomes free by itself. Reserved blocks count as given out.
+    Reserved blocks count as given out. A block in quarantine becomes free by itself. Blocks that are set aside until
+    staff act (`set_aside_block`) are counted as in quarantine, too.
     """
 
     area_code: str

@@ -22,7 +22,10 @@ from models.people.audit_log import AuditEntry
 FIRST = bytes(32)
 """The value that the first seal's hash covers in place of a previous seal's hash."""
 LATE = 100_000
-"""How many ids an entry may lie behind the newest sealed one and still be sealed: more than one transaction draws."""
+"""An entry is still sealed if its id is at most this far below the newest sealed id.
+
+Ids of one transaction can be committed after greater ids of another; no transaction draws so many.
+"""
 TAKES = timedelta(hours=1)
 """How long after its time an entry may be committed: far longer than any transaction runs."""
 
@@ -172,10 +175,10 @@ class ChainCheck:
     def end(self, session: Session, known: Sequence[ChainHead], limit: int) -> list[ChainFlaw]:
         """Check the entries without a seal; return flaws: entries inserted later, and a chain that was cut or replaced.
 
-        Call this after the last page. `known` are newest seals that the chain had at earlier times, all of which must
-        still exist; where only a position is known, the hash is empty. Counts in `unsealed` up to `limit` entries that
-        wait for a seal. Reports up to `limit` entries without a seal whose ids are at least `LATE` below the newest
-        sealed one.
+        Call this after the last page. `known` are heads of the chain that were recorded at earlier times. Each must
+        still be a seal of the chain; where only its position is known, its hash is empty. Counts in `unsealed` up to
+        `limit` entries that wait for a seal. An entry without a seal counts as inserted later if its id is at least
+        `LATE` (100,000) below the newest sealed one; at most `limit` such entries are reported.
         """
         flaws = [ChainFlaw(Flaw.SHORTENED, head.position) for head in known if not _reached(session, head)]
         newest = session.scalar(sa.select(sa.func.max(AuditSeal.entry_id))) or 0

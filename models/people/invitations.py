@@ -132,10 +132,11 @@ def invite(
     are the limits of companies that have none of their own.
 
     Raises `Forbidden` if the inviting person may not offer the role. Raises `AlreadyUser` if the invited address
-    already has a role in the account, with the exception above. Raises `AlreadyInvited` if the address has an unexpired
-    invitation by the local team or the carrier and the inviting person may invite only through the main account. Raises
-    `TooManyInvitations` if the account has 50 or the inviting person 100 unexpired invitations, those of orders not
-    counted. Raises `LimitReached` if the company has sent its maximum for today, withdrawn invitations included.
+    already has a role in the account and cannot be invited to become administrator. Raises `AlreadyInvited` if the
+    address has an unexpired invitation by the local team or the carrier and the inviting person may invite only through
+    the main account. Raises `TooManyInvitations` if the account has 50 or the inviting person 100 unexpired
+    invitations, those of orders not counted. Raises `LimitReached` if the company has sent its maximum for today,
+    withdrawn invitations included.
     """
     company = counting_account(person, account)
     # Before the account, as orders lock: first the company's limits.

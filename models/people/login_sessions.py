@@ -59,8 +59,8 @@ class Login(Base):
     def in_force(cls, now: datetime | sa.ColumnElement[datetime]) -> sa.ColumnElement[bool]:
         """Return an SQL condition on logins joined with their users: not expired, and the user is not disabled.
 
-        A login of the carrier's staff expires after 1 hour without use and at the latest after 12 hours, any other
-        login after 30 and 90 days.
+        A login of the carrier's staff expires after 1 hour without use and at the latest after 12 hours. Any other
+        login expires after 30 days without use and at the latest after 90 days.
         """
         too_long = (cls.seen_at <= now - STAFF_IDLE) | (cls.created_at <= now - STAFF_LONGEST)
         return ~cls.left_over(now) & ~(User.is_staff & too_long) & User.disabled_at.is_(None)

@@ -172,10 +172,10 @@ def through_main(principal: Principal, action: Action, account: Account) -> int 
 
 
 def counting_account(principal: Principal, account: Account) -> int:
-    """Return the id of the account whose daily limits count what the person asks for `account`.
+    """Return the id of the account to whose daily limits a request or invitation of the person for `account` counts.
 
     It is the main account if the person has a role there that gives rights in sub-accounts; otherwise it is `account`.
-    So a local team has a count of its own, and cannot use up what the main account may ask for. An API token counts for
+    So a local team has a count of its own, and cannot use up the limits of the main account. An API token counts for
     its own account, whatever roles its user has.
     """
     reaches_main = principal.token_account_id in (None, account.main_id)

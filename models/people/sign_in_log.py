@@ -209,7 +209,10 @@ def _concerned(session: Session, accounts: Sequence[int], customer_number: str) 
 
 
 def _noted(session: Session, user_id: int, deed: AuditEvent, now: datetime, why: Refused | None = None) -> int:
-    """Return how many refusals of the kind `deed`, and with this `why`, were recorded for the user within 24 hours."""
+    """Return how many refusals of the kind `deed` were recorded for the user in the last 24 hours.
+
+    `why` is the reason that their entries must have; None counts those with any reason.
+    """
     # One refusal has one entry in each account.
     query = sa.select(sa.func.count(sa.distinct(AuditEntry.at)))
     query = query.where(AuditEntry.user_id == user_id, AuditEntry.deed == deed, AuditEntry.at > now - _DAY)

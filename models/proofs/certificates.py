@@ -59,14 +59,17 @@ def adding_numbers(trunk_id: int, query: sa.Select[*tuple[Any, ...]]) -> sa.Sele
 
 
 def numbers_with(session: Session, request: Request) -> int:
-    """Return how many numbers the trunk will have with this request and all older ones that are still running."""
+    """Return how many numbers the request's trunk will have with this request and all older running ones."""
     assert request.changed_trunk_id is not None and request.block_size is not None
     asked = numbers_asked_for(session, request.changed_trunk_id, before=request)
     return numbers_of(session, request.changed_trunk_id) + asked + request.block_size
 
 
 def covered_numbers(session: Session, trunk_id: int) -> int:
-    """Return how many numbers the trunk can have without a further certificate: 100, or what an accepted one shows."""
+    """Return how many numbers the trunk can have without a further certificate of need.
+
+    These are 100 (`MOST_NUMBERS`) or, if it is more, the number for which staff have accepted a certificate.
+    """
     accepted = (
         sa.select(sa.func.max(AddressDocument.numbers))
         .join(Request, Request.id == AddressDocument.request_id)
@@ -82,7 +85,7 @@ def covered_numbers(session: Session, trunk_id: int) -> int:
 
 
 def needs_certificate(session: Session, request: Request) -> bool:
-    """Return whether the request for numbers needs a certificate of need that was not accepted yet."""
+    """Return whether the request for numbers needs a certificate of need, in addition to those accepted so far."""
     assert request.changed_trunk_id is not None
     return numbers_with(session, request) > covered_numbers(session, request.changed_trunk_id)
 
@@ -106,9 +109,9 @@ def keep_certificate(session: Session, trunk: SipTrunk) -> None:
 
 
 def certificate_until(request: Request) -> datetime:
-    """Return the time until which a certificate can be handed in for the request: the end of a day.
+    """Return the deadline, the end of a day, for handing in a certificate of need for the request.
 
-    Until a certificate was asked for, this is the end of the 14th day after the request was made.
+    If the customer was not asked for a certificate yet, it is the end of the 14th day after the request was made.
     """
     return request.need_until or end_of_day(request.created_at + VALID_FOR)
 

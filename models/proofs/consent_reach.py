@@ -27,12 +27,12 @@ MAIN_CONSENT_MAIL = "main_consent_asked"
 def note_reach(
     consent: Consent, account: Account | None, now: datetime, *, reaches: bool, kind: Kind = Kind.LINK
 ) -> None:
-    """Record whether the question `consent`, whether `account` may be attached, reaches one of its administrators.
+    """Record whether a question for consent to attach `account` reaches (`reaches`) one of its administrators.
 
-    If `reaches` is False, `unreached_since` is set, unless it is set already: the back office has to act. It is cleared
-    if `reaches` is True, if `account` is None (the requester named an unknown number), or if a request of this `kind`
-    could not attach the account anyway. That is so if the account is not active, is a main account or, for a link, is a
-    sub-account.
+    If not, sets `unreached_since` of the question `consent`, unless it is set already: the back office has to act.
+    Clears it if the question reaches somebody, if `account` is None (the requester named an unknown number), or if a
+    request of this `kind` could not attach the account anyway. That is so if the account is not active, is a main
+    account or, for a link, is a sub-account.
     """
     roles = {AccountRole.STANDALONE, AccountRole.SUB} if kind is Kind.SWITCH else {AccountRole.STANDALONE}
     attachable = account is not None and account.role in roles and account.state is AccountState.ACTIVE

@@ -120,7 +120,7 @@ def _saved(
 ) -> AddressDocument:
     """Save the file (name, media type, content) as the request's undecided document, and return the document.
 
-    Schedules the request's next step for now.
+    Replaces an undecided document of the request, which `book` finds. Schedules the request's next step for now.
     """
     document = book.document(request) or AddressDocument(request_id=request.id)
     document.name, document.media_type, document.content = file

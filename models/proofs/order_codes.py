@@ -42,9 +42,10 @@ def confirm_email(session: Session, vault: Vault, request: Request, typed: str, 
 
 
 def is_email_awaited(session: Session, request: Request) -> bool:
-    """Return whether the order, or another order of its main account with the same contact address, has not ended yet.
+    """Return whether this order, or an order that shares its mail to the contact, has not ended yet.
 
-    These orders share one mail, which asks the contact to confirm the e-mail address.
+    The mail asks the contact to confirm the e-mail address. All orders of a main account whose contact has the same
+    address share it. Does not check whether the address is confirmed already.
     """
     running = orders_of_contact(request).where(Request.status.not_in(ENDED))
     return session.scalar(running.limit(1)) is not None

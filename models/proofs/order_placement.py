@@ -177,7 +177,10 @@ def _entered(drafts: Sequence[OrderDraft]) -> list[tuple[Location | None, str | 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A company's limits, what it has used of them today, and the ids reserved for one order; empty if none were."""
+    """A company's limits, what it has used of them today, and the ids reserved for one order.
+
+    `ids` has one element; it is empty if no ids were to be reserved, or if no free customer number was found.
+    """
 
     limits: Limits
     used: Counter[Limit]
@@ -275,10 +278,11 @@ def _known() -> sa.Select[*tuple[Any, ...]]:
 
 @cache
 def _known_and_reserved() -> sa.Select[*tuple[Any, ...]]:
-    """Return the query of `_known` (facts about a company's limits, in one row), which also reserves ids for one order.
+    """Return a query that reads a company's limits and what it has used of them, and reserves ids for one order.
 
-    The ids are those of `reserved_rows`; they are null if all the proposed customer numbers were issued before. The row
-    also has the price list and the name of the area code.
+    It returns one row with the columns of `_known`, the price list, the town name of the area code, and the columns
+    `request_id`, `account_id` and `customer_number` of the reserved ids. These three are null if all the customer
+    numbers that were proposed as a parameter were issued before.
     """
     reserved = reserved_rows().subquery()
     area = sa.select(AreaCode.name).where(AreaCode.code == sa.bindparam("area_code", type_=sa.Text))

@@ -1,4 +1,4 @@
-"""The proofs of e-mail and connection addresses that several orders need, read with few queries."""
+"""The proofs that several orders need (e-mail and connection addresses) and uploaded documents, in few queries."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ P = TypeVar("P", EmailProof, AddressProof)
 class ProofBook:
     """The proofs of e-mail and connection addresses that the orders among `requests` need, completed or not.
 
-    All proofs of one kind are read when the first of them is needed, with at most two queries in total. The rows of
-    uncompleted proofs are locked until the transaction ends, unless `lock` is False.
+    Also has the undecided documents of orders and of requests for numbers among `requests`. All proofs of one kind are
+    read when the first of them is needed, with at most two queries. The rows of uncompleted proofs are locked until the
+    transaction ends, unless `lock` is False.
     """
 
     def __init__(self, session: Session, requests: Sequence[Request], *, lock: bool = True) -> None:

@@ -209,9 +209,8 @@ class MainConsent(CodedProof, Base):
 
     A switch has such a row as soon as the ownership of the account is proved. `main_id` is the main account that is
     asked; an answer counts only while the account belongs to that main account. The first answer counts. `moved_at` is
-    when the account left that main account by this switch. `costs_from` is the first day of which that main account
-    still sees the account's costs, up to the switch, after the account was closed. Both are None if the account has not
-    moved.
+    when the account left that main account by this switch. Even after the account was closed, that main account sees
+    the costs of the account from the day `costs_from` until the switch. Both are None if the account has not moved.
 
     `unreached_since` is the time since which the back office has to act because the question reaches no administrator.
     It is None if the question reaches one, if the back office has acted, or soon after the request has ended.

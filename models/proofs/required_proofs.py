@@ -47,7 +47,11 @@ class OrderProofs:
 
 
 def order_proofs(book: ProofBook, order: Request, requester: User | None) -> OrderProofs:
-    """Return the order's proofs, read from `book`; `requester` is the user who placed the order, None if unknown."""
+    """Return the two proofs of the order: of its contact's e-mail address and of its connection address.
+
+    `book` reads the proofs of all orders with which it was created; `order` must be one of them. `requester` is the
+    user who placed the order, None if unknown.
+    """
     assert order.account is not None
     needs_email = not _is_own(requester, order.account.contact_email)
     return OrderProofs(needs_email, book.email(order) if needs_email else None, book.address(order))
@@ -56,7 +60,8 @@ def order_proofs(book: ProofBook, order: Request, requester: User | None) -> Ord
 def opened_proofs(book: ProofBook, order: Request, requester: User | None, now: datetime) -> OrderProofs:
     """Insert the proofs that the order needs and that do not exist yet; return all proofs of the order.
 
-    `requester` is the user who placed the order, None if unknown. Sends no mail and no letter.
+    `book` reads and inserts proofs for the orders with which it was created; `order` must be one of them. `requester`
+    is the user who placed the order, None if unknown. Sends no mail and no letter.
     """
     found = order_proofs(book, order, requester)
     if found.needs_email and found.email is None:

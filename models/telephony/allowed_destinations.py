@@ -133,9 +133,10 @@ def follow_high_risk(session: Session, prefix: str, now: datetime, *, after: int
     """Schedule a registrar update of the trunks that a new or removed high-risk prefix affects.
 
     `prefix` is in E.164 without the plus sign. A trunk is affected if it may not call high-risk destinations, but may
-    call a country whose numbers can begin with the prefix. Closed trunks, and trunks that were taken over and not
-    adopted yet, are left out. Locks and schedules at most `MOST_FOLLOWING` (5,000) trunks with ids above `after`.
-    Returns the highest of their ids, which is `after` for the next call; None if no trunk was left.
+    call a country whose numbers can begin with the prefix. Two kinds of trunks are left out: closed ones, and those
+    taken over from an older system that the portal does not write to the registrar yet. Locks and schedules at most
+    `MOST_FOLLOWING` (5,000) trunks with ids above `after`. Returns the highest of their ids, which is `after` for the
+    next call; None if no trunk was left.
     """
     keys = [key for key, begins in PREFIXES.items() if any(_overlap(prefix, begin) for begin in begins)]
     concerned = (

@@ -1,4 +1,7 @@
-"""Adding, changing, removing and taking over call forwardings, with checks, audit log and registrar update."""
+"""Adding, changing and removing an account's call forwardings, with checks, audit log and registrar update.
+
+Also takes over the forwardings of a trunk that another system has set up in the registrar.
+"""
 
 from __future__ import annotations
 
@@ -56,11 +59,12 @@ def add_forwarding(
 
 
 def take_over_forwarding(session: Session, sip_user: str, draft: ForwardingDraft, now: datetime) -> bool:
-    """Add a call forwarding that a trunk had in another registrar, and record it in its account's audit log.
+    """Add a call forwarding that a trunk had before the portal, and record it in the audit log; return whether added.
 
-    The trunk must have been taken over (`models.telephony.trunk_takeover`) and not be adopted yet. Its rows in the
-    registrar stay unchanged until then. If the draft is for all numbers, the account must have no other trunk. Returns
-    False, and changes nothing, if the account already has this forwarding, enabled or not. Locks the account.
+    The trunk must have been taken over from the registrar (`models.telephony.trunk_takeover`), and not be adopted yet:
+    the portal does not write it to the registrar until it is adopted. If the draft is for all numbers, the account must
+    have no other trunk. Returns False, and changes nothing, if the account already has this forwarding, enabled or not.
+    Locks the account.
 
     Raises `NotFound` if no trunk has this SIP user, and `Forbidden` if its account is not active. Raises `InvalidField`
     if a field of the draft breaks a rule of the portal. If the trunk is adopted or about to be, the error is for the
@@ -186,7 +190,10 @@ def _is_same(forwarding: CallForwarding, draft: ForwardingDraft, target: str, nu
 def _fill(
     session: Session, person: Principal | None, forwarding: CallForwarding, account: Account, draft: ForwardingDraft
 ) -> None:
-    """Give the forwarding the values of the draft, after checking each. `person` is None for the carrier."""
+    """Give the forwarding the values of the draft. Raise `InvalidField`, and change nothing, if one breaks a rule.
+
+    `person` is who makes the change; None if the carrier makes it.
+    """
     waits = draft.condition is Condition.NO_ANSWER
     if waits and not SHORTEST_WAIT <= (draft.after_seconds or 0) <= LONGEST_WAIT:
         raise InvalidField("after_seconds", "not_in_range", (SHORTEST_WAIT, LONGEST_WAIT))

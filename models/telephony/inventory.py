@@ -74,7 +74,8 @@ def numbers_of(
 ) -> Page[ListedNumbers]:
     """Return a page of the number blocks of the main account `main` and its sub-accounts.
 
-    Digits in `search` must occur in a number of the block. Each word must occur in the account's customer number, name,
+    `search` is split into words. Those without letters, such as "030 12", are together a phone number or a part of one,
+    which must occur in a number of the block. Each word with letters must occur in the account's customer number, name,
     street or city. `after` is the cursor from the page before (None: first page), `limit` the page size. Runs two
     statements at most. Raises `BadCursor` if `after` is no cursor of this list.
     """
@@ -116,7 +117,7 @@ def trunks_of(
 def contracts_of(
     session: Session, main: Account, now: datetime, search: str = "", *, after: str | None = None, limit: int = 50
 ) -> Page[ListedContract]:
-    """Return a page of the contracts that run at `now` of the main account `main` and its sub-accounts.
+    """Return a page of those contracts of the main account `main` and its sub-accounts that run at `now`.
 
     Each word of `search` must occur in the account's customer number, name, street or city, or in a product's name.
     `after` is the cursor from the page before (None: first page), `limit` the page size. Runs two statements. Raises
@@ -175,8 +176,9 @@ def _page(
 ) -> tuple[Sequence[sa.Row[Any]], Callable[[Callable[[Any], int]], str | None]]:
     """Return one page of the query's rows, sorted by customer number and the column `second`, and a function.
 
-    The function returns the cursor of the next page, None after the last page. Its argument is a function that returns
-    the value of `second` for a row.
+    Rows begin after the cursor `after`. The returned function returns the cursor of the next page, None after the last
+    page. It has one argument: a function that is given a row and returns the row's value of `second`. Raises
+    `BadCursor` if `after` is no cursor of such a list.
     """
     key = sa.tuple_(Account.customer_number, second)
     if after is not None:

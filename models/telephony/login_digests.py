@@ -18,7 +18,7 @@ class SecretUnknown(SecretUnreadable):
 
 
 def digests_as_secret(ha1: str, ha1b: str) -> str:
-    """Return the text that is stored as a trunk's secret if only digests of its login are known.
+    """Return the text that is stored as a trunk's secret if only digests of its login are known: "{HA1}<ha1>:<ha1b>".
 
     `ha1` is Kamailio's digest HA1 of the SIP user, `ha1b` that of user@domain; `ha1b` may be empty. Raises `ValueError`
     if one of them is not 32 hexadecimal digits.
@@ -30,13 +30,19 @@ def digests_as_secret(ha1: str, ha1b: str) -> str:
 
 
 def known_digests(secret: str) -> tuple[str, str] | None:
-    """Return the digests `ha1` and `ha1b` if `secret` is a result of `digests_as_secret`; None if it is a password."""
+    """Return the digests HA1 and HA1b of a secret in the form "{HA1}<ha1>:<ha1b>"; None if the secret is a password.
+
+    HA1 is the digest for the SIP user, HA1b the one for user@domain; HA1b may be "".
+    """
     found = _FORM.fullmatch(secret)
     return (found[1], found[2]) if found else None
 
 
 def ha1_of(secret: str, sip_user: str, domain: str) -> str:
-    """Return the digest HA1 (RFC 2617) of a login; `secret` is its password or a result of `digests_as_secret`."""
+    """Return the digest HA1 (RFC 2617) of a SIP login, in hexadecimal digits.
+
+    `secret` is the login's password, or its known digests in the form "{HA1}<ha1>:<ha1b>".
+    """
     known = known_digests(secret)
     return known[0] if known else md5_of(f"{sip_user}:{domain}:{secret}")
 

@@ -127,11 +127,11 @@ def stock_pool(session: Session, area_code: str, first_subscriber: str, size: in
     """Add `count` consecutive free blocks of `size` numbers to the pool; return how many were added.
 
     `first_subscriber` is the first block's first number without the area code. The announcement of the blocks to the
-    registrar is scheduled for now. Blocks with numbers that are in the table already are skipped, except withdrawn ones
-    (`withdraw_from_pool`), which are added again. If an account has lost a withdrawn block less than `QUARANTINE` (90
-    days) ago, the block becomes free only when that time is over. A withdrawn block that was ported in counts as the
-    carrier's own from now on. Raises `InvalidField` if `size` is not 1, 10 or 100, or if the first number is not a
-    multiple of `size`.
+    registrar is scheduled for now. Blocks with numbers that the table of blocks has already are skipped. Only blocks
+    that were withdrawn (`withdraw_from_pool`) are added again. If an account has lost a withdrawn block less than
+    `QUARANTINE` (90 days) ago, the block becomes free only when that time is over. A withdrawn block that was ported in
+    from another carrier counts as the carrier's own from now on. Raises `InvalidField` if `size` is not 1, 10 or 100,
+    or if the first number is not a multiple of `size`.
     """
     first = _first_number(area_code, first_subscriber, size)
     back = sa.update(NumberBlock).where(_among(first, size, count), NumberBlock.available_from == WITHDRAWN)

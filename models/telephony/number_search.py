@@ -34,8 +34,8 @@ def parts_of(typed: str) -> list[Part]:
     """Return the alternatives for which a typed search stands: a number matches if it contains at least one of them.
 
     Digits after "+" must be at the beginning of the number. Digits that begin with 0 ("0049 30", "030") yield two
-    parts: an international one for the beginning, and the digits as typed for anywhere. Other digits may be anywhere. A
-    text without digits matches every number.
+    parts: an international one for the beginning, and the digits as typed for anywhere. Other digits may be anywhere.
+    If no digit was typed, the one part has no digits, and every number contains it.
     """
     plain = re.sub(r"\(\s*0\s*\)", "", typed).strip(" (")
     digits = re.sub(r"[^0-9]", "", plain)
@@ -49,7 +49,7 @@ def parts_of(typed: str) -> list[Part]:
 
 
 def is_everywhere(typed: str) -> bool:
-    """Return whether the typed digits are three at most and may be anywhere in a number, so that many numbers match."""
+    """Return whether the typed text has at most three digits that may be anywhere in a number, so that many match."""
     return any(not part.from_start and len(part.digits) <= 3 for part in parts_of(typed))
 
 
@@ -57,8 +57,8 @@ def found_by(typed: str) -> sa.ColumnElement[bool]:
     """Return an SQL condition for the number blocks with a number that contains the typed digits.
 
     Digits after "+" must be at the beginning of the number; other digits may be anywhere, and "030" also finds numbers
-    that begin with 4930. The digits are part of the statement's text, not parameters. So the planner can estimate the
-    number of hits, and does not read the whole index.
+    that begin with 4930. A text without digits finds every block. The digits are part of the statement's text, not
+    parameters. So the planner can estimate the number of hits, and does not read the whole index.
     """
     return sa.or_(*(_begins(part.digits) if part.from_start else _contains(part.digits) for part in parts_of(typed)))
 

@@ -113,9 +113,11 @@ def question_id(session: Session, postal_code: str, city: str, area_code: str) -
 
 
 def load_towns(session: Session, now: datetime) -> None:
-    """Insert the answers supplied with the software: towns that share another town's Ortsnetz (local exchange area).
+    """Store that certain towns lie in an Ortsnetz (local exchange area) with another town's name.
 
-    Existing answers stay. A town gets one answer for each of its postal codes that is within 60 km of the Ortsnetz.
+    These are answers with yes to the question whether a town with a postal code lies in an Ortsnetz, so that staff are
+    not asked. The towns are supplied with the software (`models.telephony.towns`). A town gets one answer for each of
+    its postal codes that is within 60 km of the Ortsnetz. Existing answers stay.
     """
     places = places_of(session)
     rows = [

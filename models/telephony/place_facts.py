@@ -176,7 +176,10 @@ class Places:
         return self._points.get(postal_code)
 
     def is_near(self, postal_code: str, area_code: str) -> bool:
-        """Return whether the postal code is at most 60 km from the centre of the Ortsnetz (local exchange area)."""
+        """Return whether the postal code is at most 60 km from the centre of the Ortsnetz (local exchange area).
+
+        False if the postal code or the area code of the Ortsnetz is not known.
+        """
         at, network = self._points.get(postal_code), self._networks.get(area_code)
         return at is not None and network is not None and km(at, network.at) <= STRAY
 

@@ -1,8 +1,8 @@
 """The takeover of trunks that exist in a registrar already, with contracts, prices, SIP users, secrets and numbers.
 
-The registrar's rows of such a trunk stay as they are until the trunk is adopted: by the operator, or when it is changed
-in the portal. It is not adopted if the registrar's rows have changed since the takeover, for example by an older
-provisioning system.
+To take over a trunk is to create it in the portal, without a change of the registrar. To adopt it is to let the portal
+write it to the registrar from then on: by a command of the operator, or when the trunk is changed in the portal. It is
+not adopted if the registrar's rows have changed since the takeover, for example by an older provisioning system.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from models.telephony.trunks import SipTrunk, TrunkState, usual_request_uri
 from models.vault import Vault
 
 AT_ONCE = 500
-"""The most taken-over trunks that are adopted in one transaction."""
+"""The most trunks that one transaction adopts: from then on the portal writes them to the registrar."""
 _USE = "trunk takeover"
 _DIGEST = 32
 """The length in bytes of a keyed digest. `SipTrunk.taken_over_as` is that of the login, then that of the numbers."""
 
 
 class TrunkFate(StrEnum):
-    """The result for one row of a takeover: the trunk was created, updated or left unchanged, or why it was refused."""
+    """The result for one row of a takeover of trunks: created, updated or unchanged, or the reason for a refusal."""
 
     CREATED = "created"
     REFRESHED = "refreshed"
@@ -58,9 +58,9 @@ class TrunkFate(StrEnum):
 class TrunkRow:
     """One trunk to take over, as it exists in a registrar. The account `customer_number` must be in the portal.
 
-    `secret` is the SIP password, or a result of `login_digests.digests_as_secret`. `numbers` are in E.164 without the
-    plus sign. `product` is the product key of the trunk. It is billed at `monthly_cents` from the day `started_on` on,
-    under the agreed `terms`.
+    `secret` is the SIP password or, if only its digests are known, these in the form "{HA1}<ha1>:<ha1b>"
+    (`models.telephony.login_digests`). `numbers` are in E.164 without the plus sign. `product` is the product key of
+    the trunk. It is billed at `monthly_cents` from the day `started_on` on, under the agreed `terms`.
     """
 
     customer_number: str
@@ -76,11 +76,11 @@ class TrunkRow:
 
 
 class TrunkTakeover:
-    """The takeover of trunks in one transaction, which leaves the registrar unchanged.
+    """The takeover, in one transaction, of trunks that a registrar has already; the registrar stays unchanged.
 
     `area_codes` are those of all Ortsnetze (local exchange areas), with the leading zero. Safe to run twice: a trunk
-    that exists already and is adopted stays unchanged. One that is not adopted yet gets the row's secret and numbers,
-    unless they were changed in the portal since the takeover.
+    that the portal writes to the registrar already (an adopted one) stays unchanged. A trunk that was taken over and
+    not adopted yet gets the row's secret and numbers, unless they were changed in the portal since the takeover.
     """
 
     def __init__(self, session: Session, vault: Vault, area_codes: Collection[str], now: datetime) -> None:
@@ -135,7 +135,7 @@ class TrunkTakeover:
         return TrunkFate.CREATED
 
     def _refusal(self, numbers: frozenset[int]) -> TrunkFate | None:
-        """Return why a trunk cannot get these numbers; None if it can."""
+        """Return why a trunk cannot get these numbers (E.164, without the plus sign); None if it can."""
         blocks = self._blocks_of(numbers)
         pooled = {number for one in blocks for number in range(one.first_number, one.last_number + 1)}
         if any(one.account_id is not None for one in blocks) or not numbers.isdisjoint(self._used):
@@ -176,7 +176,7 @@ class TrunkTakeover:
         record_of_carrier(self._session, account, AuditEvent.TRUNK_TAKEN_OVER, self._now, facts)
 
     def _given(self, numbers: Collection[int], account_id: int) -> list[NumberBlock]:
-        """Assign numbers that no account has to the account, and return their blocks, created where needed."""
+        """Assign unassigned numbers to the account with this id, and return their blocks, created where needed."""
         blocks = self._blocks_of(numbers)
         left = set(numbers).difference(*(range(one.first_number, one.last_number + 1) for one in blocks))
         blocks += [
@@ -190,9 +190,10 @@ class TrunkTakeover:
         return blocks
 
     def _refresh(self, row: TrunkRow, trunk: SipTrunk) -> TrunkFate:
-        """Update a trunk that is not adopted yet to the row's secret and numbers; return the result for the row.
+        """Update a trunk that exists already to the secret and numbers of the row; return the result for the row.
 
-        What was changed in the portal since the takeover is kept.
+        Changes nothing if the portal writes the trunk to the registrar already (it was adopted). A secret or numbers
+        that were changed in the portal since the takeover stay.
         """
         before, after = trunk.taken_over_as, _state(self._vault, row)
         numbers = {number for block in trunk.blocks for number in range(block.first_number, block.last_number + 1)}
@@ -225,12 +226,12 @@ class TrunkTakeover:
         return not login or not same_numbers(self._vault, before, row.numbers)
 
     def _area_code(self, number: int) -> str | None:
-        """Return the area code of the number; None if it is in no Ortsnetz."""
+        """Return the area code, with the leading zero, of a number in E.164; None if no area code fits the number."""
         national = f"0{str(number).removeprefix('49')}" if str(number).startswith("49") else ""
         return next((national[:long] for long in range(6, 2, -1) if national[:long] in self._area_codes), None)
 
     def _blocks_with(self, numbers: Iterable[int]) -> dict[int, NumberBlock]:
-        """Lock the number blocks that contain some of the numbers; return them by each number that they contain."""
+        """Lock the number blocks that contain some of the numbers, and return them by each number that they contain."""
         firsts, lasts = zip(*_runs(numbers), strict=True) if (numbers := set(numbers)) else ((), ())
         array = postgresql.ARRAY(sa.BigInteger)
         arrays = sa.func.unnest(sa.cast(list(firsts), array), sa.cast(list(lasts), array))
@@ -247,7 +248,7 @@ class TrunkTakeover:
 
 
 def as_blocks(numbers: Collection[int]) -> Iterator[tuple[int, int]]:
-    """Yield blocks, as pairs of first number and size, that have exactly these numbers; as large as possible."""
+    """Split numbers into the largest possible blocks (100, 10 or 1); yield each as a pair of first number and size."""
     left = set(numbers)
     for size in sorted(BLOCK_SIZES, reverse=True):
         counts = Counter(number // size for number in left)
@@ -257,9 +258,9 @@ def as_blocks(numbers: Collection[int]) -> Iterator[tuple[int, int]]:
 
 
 def unadopted_trunks(session: Session, after: int = 0, sip_user: str | None = None) -> Sequence[SipTrunk]:
-    """Return trunks that were taken over and not adopted yet, whose ids are greater than `after`, sorted by id.
+    """Return trunks that were taken over and that the portal does not write to the registrar yet, sorted by id.
 
-    At most 500 (`AT_ONCE`) are returned; with `sip_user`, only the trunk with this SIP user.
+    They are at most 500 (`AT_ONCE`), with ids greater than `after`; with `sip_user`, only the trunk with this SIP user.
     """
     waiting = sa.select(SipTrunk).where(SipTrunk.unadopted_since.is_not(None), SipTrunk.id > after)
     if sip_user is not None:
@@ -270,9 +271,10 @@ def unadopted_trunks(session: Session, after: int = 0, sip_user: str | None = No
 def adopt_trunks(session: Session, now: datetime, states: Mapping[int, bytes | None]) -> int:
     """Adopt trunks that were taken over: workers then write them and their numbers to the registrar. Return how many.
 
-    `states` maps the id of each trunk to its `taken_over_as` at the time when the registrar was compared with it. A
-    trunk is left out if it is adopted already, or if its `taken_over_as` has changed since by another takeover. Each
-    adoption is recorded in the audit log of the trunk's account.
+    `states` maps the id of each trunk to its `SipTrunk.taken_over_as`, read when the registrar was compared with the
+    trunk: digests of the login and numbers with which it was taken over. A trunk is left out if it is adopted already,
+    or if another takeover has changed this value since. Each adoption is recorded in the audit log of the trunk's
+    account.
     """
     # Accounts are locked before trunks: the entries of the audit log refer to them.
     ids = sa.select(SipTrunk.account_id).where(SipTrunk.id.in_(states))
@@ -290,7 +292,10 @@ def adopt_trunks(session: Session, now: datetime, states: Mapping[int, bytes | N
 
 
 def note_adoption(session: Session, trunks: Collection[SipTrunk], now: datetime) -> None:
-    """Mark the trunks as adopted, and schedule the announcement of their number blocks to the registrar."""
+    """Mark the trunks as adopted (written to the registrar by the portal), and announce their number blocks to it.
+
+    The announcements are scheduled for now; a worker makes them.
+    """
     for trunk in trunks:
         trunk.unadopted_since = None
     theirs = NumberBlock.trunk_id.in_([trunk.id for trunk in trunks])
@@ -301,17 +306,17 @@ def note_adoption(session: Session, trunks: Collection[SipTrunk], now: datetime)
 
 
 def same_login(vault: Vault, state: bytes, ha1: str) -> bool:
-    """Return whether a trunk was taken over with the login of which `ha1` is the digest.
+    """Return whether a trunk was taken over with the SIP login of which `ha1` is the digest HA1.
 
-    `state` is the trunk's `taken_over_as`.
+    `state` is the trunk's `taken_over_as`: keyed digests of the login and the numbers at the takeover.
     """
     return state[:_DIGEST] in vault.fingerprints(_USE, ha1.encode())
 
 
 def same_numbers(vault: Vault, state: bytes, numbers: Collection[int]) -> bool:
-    """Return whether a trunk was taken over with exactly these numbers.
+    """Return whether a trunk was taken over with exactly these numbers (E.164, without the plus sign).
 
-    `state` is the trunk's `taken_over_as`.
+    `state` is the trunk's `taken_over_as`: keyed digests of the login and the numbers at the takeover.
     """
     return state[_DIGEST:] in vault.fingerprints(_USE, _as_text(numbers))
 
@@ -326,13 +331,13 @@ def _as_text(numbers: Collection[int]) -> bytes:
 
 
 def count_unadopted(session: Session) -> int:
-    """Return how many trunks were taken over and not adopted yet."""
+    """Return how many trunks were taken over from the registrar and are not yet written to it by the portal."""
     waiting = sa.select(sa.func.count()).select_from(SipTrunk).where(SipTrunk.unadopted_since.is_not(None))
     return session.scalar(waiting) or 0
 
 
 def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Yield the first and last number of each run of consecutive numbers."""
+    """Yield the first and last number of each run of consecutive numbers, in ascending order."""
     first = last = None
     for number in sorted(numbers):
         if first is None or last is None or number != last + 1:

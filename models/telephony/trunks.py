@@ -121,8 +121,8 @@ class SipTrunk(QueueRow, Base):
     def changed(self, now: datetime) -> None:
         """Schedule a registrar update of the trunk for now, and reset the count of failed attempts.
 
-        If the trunk was taken over and not adopted yet, this update adopts it, unless the registrar's rows have changed
-        since the takeover.
+        This is also the first time that the portal writes a trunk that was taken over from the registrar and not
+        adopted yet. Such a trunk is not written if the registrar's rows have changed since the takeover.
         """
         self.attempts = 0
         self.make_due(now)
