@@ -302,7 +302,7 @@ def _tell_administrators(
 
 
 def _note_use(session: Session, token_id: int, address: str, now: datetime) -> None:
-    """Store `now` and the IP address `address` as the token's last use, unless one of the last 5 minutes is stored."""
+    """Store `now` and the IP address `address` as the token's last use; do nothing within 5 minutes of a stored use."""
     # Of many calls at one time, one writes: the others wait for its commit and find the time changed.
     stale = sa.or_(ApiToken.last_used_at.is_(None), ApiToken.last_used_at <= now - _USE_NOTED_EVERY)
     use = sa.update(ApiToken).where(ApiToken.id == token_id, stale).values(last_used_at=now, last_used_address=address)

@@ -122,8 +122,8 @@ def reset_password(session: Session, user: User, password: str, now: datetime, *
 def password_state(user: User) -> str:
     """Return a digest that changes when the user's e-mail address or password changes, or when the user is disabled.
 
-    A link or mark that is derived from the digest becomes invalid with such a change. It stays invalid when a disabled
-    user is enabled again.
+    With such a change, mailed links and the signed cookies of known browsers become invalid: they are derived from the
+    digest. They stay invalid when a disabled user is enabled again.
     """
     void = "" if user.links_void_at is None else f"\0{user.links_void_at.timestamp()}"
     return hashlib.sha256(f"{user.email}\0{user.password_hash or ''}{void}".encode()).hexdigest()[:16]

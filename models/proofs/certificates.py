@@ -59,7 +59,7 @@ def adding_numbers(trunk_id: int, query: sa.Select[*tuple[Any, ...]]) -> sa.Sele
 
 
 def numbers_with(session: Session, request: Request) -> int:
-    """Return how many numbers the request's trunk will have with this request and all older running ones."""
+    """Return how many numbers the trunk will have: those assigned, and those of this and all older running requests."""
     assert request.changed_trunk_id is not None and request.block_size is not None
     asked = numbers_asked_for(session, request.changed_trunk_id, before=request)
     return numbers_of(session, request.changed_trunk_id) + asked + request.block_size

@@ -166,8 +166,8 @@ def count_open_consents(session: Session, accounts: Collection[Account], now: da
 def _count_open() -> sa.Select[int]:
     """Return the query that counts the questions for consent that the administrators of given accounts can answer.
 
-    Its parameters are the keys of the dict that `_values` returns. It is built once, because it runs at each request of
-    a browser.
+    Execute it with the parameters that `_values` returns for these accounts. It is built once, because it runs at each
+    request of a browser.
     """
     asked = _open_consents(sa.select(sa.func.count(Request.id))).scalar_subquery()
     moving = _open_main_consents(sa.select(sa.func.count(Request.id))).scalar_subquery()
@@ -175,9 +175,10 @@ def _count_open() -> sa.Select[int]:
 
 
 def _values(accounts: Collection[Account], now: datetime) -> dict[str, Any]:
-    """Return the values of the parameters of the queries `_open_consents` and `_open_main_consents`, by name.
+    """Return the parameters, by name, of a query for the open questions for consent to these accounts.
 
-    The customer numbers of sub-accounts are a parameter of their own, because only switches can attach sub-accounts.
+    Such a query comes from `_open_consents` or `_open_main_consents`. The customer numbers of sub-accounts are a
+    parameter of their own, because only switches can attach sub-accounts.
     """
     return {
         "alone": [account.customer_number for account in accounts if account.role is AccountRole.STANDALONE],

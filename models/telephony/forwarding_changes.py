@@ -239,7 +239,10 @@ def _ensure_allowed(
 
 
 def _tell(session: Session, person: Principal, account: Account, forwarding: CallForwarding, now: datetime) -> None:
-    """Queue a mail to the other administrators if the forwarding is enabled and leads to a high-risk destination."""
+    """Queue a mail about the forwarding if it is enabled and leads to a high-risk destination.
+
+    The mail goes to all administrators of the account and of its main account, except `person`.
+    """
     if forwarding.enabled and is_high_risk(session, forwarding.target):
         path = f"/standortverwaltung/{account.customer_number}/rufweiterleitung"
         tell_administrators(session, person, account, path, {"target": forwarding.target}, now)

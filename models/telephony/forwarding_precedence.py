@@ -30,9 +30,9 @@ def applying(forwardings: Sequence[CallForwarding], number: int | None) -> list[
     """Return which of the forwardings apply to calls to `number`: at most one for each condition.
 
     `forwardings` are those that are enabled at the time of the call. `number` is in E.164 without the plus sign; None
-    stands for a number in no range. For each condition, the forwarding for the fewest numbers applies. A forwarding of
-    condition "always" applies alone. It does not apply if a forwarding of another condition is for fewer numbers. Calls
-    are forwarded by the same rule in the route FORWARDINGS of `workers/sip/kamailio.cfg`.
+    stands for a number in no range. For each condition, the forwarding for the fewest numbers applies. The condition
+    "always" has a rule of its own: its forwarding is left out if one of another condition is for fewer numbers, and
+    otherwise applies alone. The route FORWARDINGS of `workers/sip/kamailio.cfg` forwards calls by the same rule.
     """
     found = sorted((one for one in forwardings if has_number(one.numbers, number)), key=lambda one: width(one.numbers))
     exact = [one for one in found if width(one.numbers) == width(found[0].numbers)]

@@ -72,7 +72,7 @@ class ListedContract:
 def numbers_of(
     session: Session, main: Account, search: str = "", *, after: str | None = None, limit: int = 50
 ) -> Page[ListedNumbers]:
-    """Return a page of the number blocks of the main account `main` and its sub-accounts.
+    """Return a page of the number blocks of `main` and its sub-accounts, sorted by customer number, then by number.
 
     `search` is split into words. Those without letters, such as "030 12", are together a phone number or a part of one,
     which must occur in a number of the block. Each word with letters must occur in the account's customer number, name,
@@ -100,9 +100,10 @@ def trunks_of(
 ) -> Page[ListedTrunk]:
     """Return a page of the trunks, except closed ones, of the main account `main` and its sub-accounts.
 
-    Each word of `search` must occur in the account's customer number, name, street or city, or in the trunk's SIP user
-    or domain. `after` is the cursor from the page before (None: first page), `limit` the page size. Runs one statement.
-    Raises `BadCursor` if `after` is no cursor of this list.
+    They are sorted by customer number, then by trunk id. Each word of `search` must occur in the account's customer
+    number, name, street or city, or in the trunk's SIP user or domain. `after` is the cursor from the page before
+    (None: first page), `limit` the page size. Runs one statement. Raises `BadCursor` if `after` is no cursor of this
+    list.
     """
     query: _Query = (
         sa.select(Account, SipTrunk)
@@ -119,9 +120,9 @@ def contracts_of(
 ) -> Page[ListedContract]:
     """Return a page of those contracts of the main account `main` and its sub-accounts that run at `now`.
 
-    Each word of `search` must occur in the account's customer number, name, street or city, or in a product's name.
-    `after` is the cursor from the page before (None: first page), `limit` the page size. Runs two statements. Raises
-    `BadCursor` if `after` is no cursor of this list.
+    They are sorted by customer number, then by contract id. Each word of `search` must occur in the account's customer
+    number, name, street or city, or in a product's name. `after` is the cursor from the page before (None: first page),
+    `limit` the page size. Runs two statements. Raises `BadCursor` if `after` is no cursor of this list.
     """
     products = (
         sa.select(sa.func.string_agg(sa.func.concat_ws(" ", Product.name_de, Product.name_en), " "))

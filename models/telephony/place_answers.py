@@ -59,7 +59,7 @@ class KnownPlace(Base):
 def place_key(city: str) -> str:
     """Return the town's name in a normalised spelling, by which towns are compared.
 
-    'UNTERSCHLEISSHEIM' and 'Unterschleißheim' have the same one.
+    'UNTERSCHLEISSHEIM' and 'Unterschleißheim' give the same result.
     """
     return " ".join(town_words(city))
 

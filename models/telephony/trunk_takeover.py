@@ -92,9 +92,10 @@ class TrunkTakeover:
     def take_over(self, rows: Sequence[TrunkRow]) -> list[TrunkFate]:
         """Create the trunks that do not exist yet, each with contract and numbers; return the result for each row.
 
-        The results are in the order of `rows`. Each new trunk is recorded in the audit log of its account. Numbers in a
-        free block of the pool take that block, if the row has all numbers of the block. All other numbers get new
-        blocks, which count as ported in: they do not go to the pool when the account loses them.
+        The results are in the order of `rows`. Each new trunk is recorded in the audit log of its account. A block that
+        exists and has no account (free, in quarantine or withdrawn) is assigned if the row has all its numbers; if it
+        has only some, the row is refused. Other numbers get new blocks, which count as ported in from another carrier:
+        they do not go to the pool when the account loses them.
         """
         numbers = [row.customer_number for row in rows]
         accounts = sa.select(Account).where(Account.customer_number.in_(numbers)).order_by(Account.id)
