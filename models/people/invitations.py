@@ -194,8 +194,10 @@ def renew(
 
     Counts as a new invitation for the limits; `usual` are those of companies that have none of their own. Raises
     `NotFound` if the account has no such invitation, or if the local team or the carrier has sent it and the person may
-    invite only through the main account. Raises `Forbidden`, `AlreadyUser`, `TooManyInvitations` or `LimitReached`
-    under the same conditions as a new invitation.
+    invite only through the main account. Raises `Forbidden` if the person may not offer the invitation's role, and
+    `AlreadyUser` if the invited person has a role in the account by now and cannot be invited to become administrator.
+    Raises `TooManyInvitations` if the account or the person has too many unexpired invitations, and `LimitReached` if
+    the company has sent its maximum for today.
     """
     found = session.get(Invitation, invitation_id)
     if found is None or found.account_id != account.id or not handled_by(session, person, account, [found]):

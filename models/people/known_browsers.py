@@ -36,7 +36,7 @@ def new_mark(vault: Vault, user: User, now: datetime) -> tuple[str, str]:
 
 
 def known_browser(session: Session, vault: Vault, email: str, marks: Mapping[str, str], now: datetime) -> str | None:
-    """Return a text that identifies the browser if it has a valid mark of the user with this e-mail address.
+    """Return the identifier in a browser's mark (a text), if the mark is valid for the user with this e-mail address.
 
     `marks` maps the names of the browser's cookies to their values; a mark is the signed cookie that `new_mark`
     creates. Returns None if there is no valid mark of this user, or no such user.

@@ -132,8 +132,9 @@ def password_state(user: User) -> str:
 def _may_mail(session: Session, words: str, period: int) -> bool:
     """Return whether a reset link may be mailed in the period `period`, judged by the mails of the last day.
 
-    Periods are ten minutes long and numbered since 1970; `words` name the user and the state of the password. Three
-    links within a day may follow in any period, further ones only three hours after the last.
+    Periods are ten minutes long and numbered since 1970. `words` is the user's id, a slash, and the `password_state`.
+    The first three links within a day need only different periods; each further one may be mailed three hours after the
+    one before, at the earliest.
     """
     day = range(period - _DAY // _ONE_MAIL_IN + 1, period + 1)
     query = sa.select(Message.occasion).where(

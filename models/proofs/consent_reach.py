@@ -98,9 +98,10 @@ def forget_ended(session: Session) -> None:
 
 
 def wake_questions(session: Session, account: Account, now: datetime) -> None:
-    """Lock the requests that wait for an answer of the account's administrators, and schedule their steps for now.
+    """Lock the requests that wait for the consent of this account, and schedule their next steps for now.
 
-    Call this when an administrator has joined the account, so that this person is asked, too.
+    These would attach the account, or take one of its sub-accounts to another main account. Call this when an
+    administrator has joined the account, so that this person is asked, too.
     """
     waiting = sa.select(Request).where(sa.or_(_asked_itself(account), _asked_as_main(account)))
     for request in session.scalars(waiting.order_by(Request.id).with_for_update()):

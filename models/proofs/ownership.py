@@ -129,7 +129,10 @@ def _by_link_code(
 
 
 def _may_still_prove(session: Session, user_id: int, account_id: int | None) -> bool:
-    """Return whether the person who has made a link code still has a role in the account that lets them make one."""
+    """Return whether the user, who made a link code for the account, has a role there that still allows this.
+
+    False if `account_id` is None.
+    """
     role = session.scalar(
         sa.select(Membership.role).where(Membership.user_id == user_id, Membership.account_id == account_id)
     )
