@@ -22,7 +22,7 @@ from models.people.audit_log import AuditEntry
 FIRST = bytes(32)
 """The value that the first seal's hash covers in place of a previous seal's hash."""
 LATE = 100_000
-"""An entry is still sealed if its id is at most this far below the newest sealed id.
+"""An entry is still sealed if its id is less than this far below the newest sealed id.
 
 Ids of one transaction can be committed after greater ids of another; no transaction draws so many.
 """
@@ -177,8 +177,9 @@ class ChainCheck:
 
         Call this after the last page. `known` are heads of the chain that were recorded at earlier times. Each must
         still be a seal of the chain; where only its position is known, its hash is empty. Counts in `unsealed` up to
-        `limit` entries that wait for a seal. An entry without a seal counts as inserted later if its id is at least
-        `LATE` (100,000) below the newest sealed one; at most `limit` such entries are reported.
+        `limit` entries that wait for a seal. An entry without a seal counts as inserted later in two cases. Its id is
+        at least `LATE` (100,000) below the newest sealed one; at most `limit` of these are reported. Or it waits for
+        its seal, but is older than entries that were sealed before.
         """
         flaws = [ChainFlaw(Flaw.SHORTENED, head.position) for head in known if not _reached(session, head)]
         newest = session.scalar(sa.select(sa.func.max(AuditSeal.entry_id))) or 0

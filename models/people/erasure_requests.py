@@ -1,4 +1,4 @@
-"""Requests to erase a person's personal data, open or carried out; `models.staff.erasing_people` erases it."""
+"""Requests to erase a person's personal data, open or carried out; `models.staff.erasing_people` erases the data."""
 
 from __future__ import annotations
 

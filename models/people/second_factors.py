@@ -158,7 +158,7 @@ def add_app(
 ) -> bool:
     """Add an authenticator app with this secret as a second factor, but only if `typed` is its current code.
 
-    Return whether it was added; then this is recorded in the audit log and the user told by mail. `name` is what the
+    Return whether it was added. If so, this is recorded in the audit log and the user told by mail. `name` is what the
     user calls the app, `where` the browser in which the user adds it.
     """
     step = _matching_step(secret, typed, now)

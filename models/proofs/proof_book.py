@@ -1,4 +1,4 @@
-"""The proofs that several orders need (e-mail and connection addresses) and uploaded documents, in few queries."""
+"""The proofs of e-mail and connection addresses, and the documents, of several orders, read with few queries."""
 
 from __future__ import annotations
 
