@@ -274,8 +274,8 @@ class TooEarly(DomainError):
 class NotAccepted(DomainError):
     """Raised when a code, a login or a link is wrong or has expired.
 
-    `field` names the input field with the wrong value, `code` the text of the error message. Both are the same for
-    every cause, so that an outsider cannot tell the causes apart.
+    `field` is the name of the input field with the wrong value, and `code` selects the text of the error message. Both
+    are the same for every cause, so that an outsider cannot tell the causes apart.
     """
 
     def __init__(self, field: str, code: str = "not_accepted") -> None:

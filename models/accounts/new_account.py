@@ -16,19 +16,20 @@ from models.states import AccountState
 
 
 def same_account(session: Session, row: AccountRow) -> Account | None:
-    """Return an account that is not closed and has exactly the row's name and address; None if there is none.
+    """Return an account that is not closed and has exactly the name and address in `row`; None if there is none.
 
-    If there are several, return the one with the lowest id.
+    `row` is the typed data of a new customer. Of several such accounts, the one with the lowest id is returned.
     """
     same = (getattr(Account, name) == getattr(row, name) for name in ("name", "street", "postal_code", "city"))
     return session.scalar(sa.select(Account).where(*same, Account.state != AccountState.CLOSED).order_by(Account.id))
 
 
 def open_account(session: Session, row: AccountRow, customer_number: str | None, now: datetime) -> Account:
-    """Create an active, standalone account for a new customer, with its contract holder if the row has one; return it.
+    """Create an active, standalone account from `row`, the typed data of a new customer; return the account.
 
-    Its address is taken from the row without a proof. `customer_number` is the number to use; None draws a new one. The
-    caller adds the first administrator. Flushes. Raises `InvalidField` if the customer number was issued before.
+    Its contract holder is saved if the row has one, and its address is taken without a proof. `customer_number` is the
+    number to use; None draws a new one. The caller adds the first administrator. Flushes. Raises `InvalidField` if the
+    customer number was issued before.
     """
     if customer_number is None:
         [customer_number] = issue_customer_numbers(session)

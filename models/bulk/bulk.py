@@ -146,7 +146,7 @@ class Bulk(QueueRow, Base):
             self.make_due(now)
 
     def wait_for(self, limit: Limit, again_at: datetime) -> None:
-        """Record that a limit of the company stops the next rows, and schedule the next try for `again_at`."""
+        """Record that `limit`, a limit of the company, stops the next rows; schedule the next try for `again_at`."""
         self.waits_for = limit
         self.make_due(again_at)
 
@@ -225,9 +225,10 @@ def bulks_of(session: Session, main: Account, most: int = 50) -> list[Bulk]:
 
 
 def waiting_bulks(session: Session, main_id: int) -> list[Bulk]:
-    """Lock and return the bulk files of a main account that wait because of a limit of the company.
+    """Return the main account's bulk files whose next rows a limit of the company stops, such as that on open orders.
 
-    Bulk files that a worker has claimed or another transaction has locked are left out.
+    The oldest file comes first. Each is locked until the transaction ends, so that the caller can schedule it anew once
+    the limits have changed. Files that a worker has claimed or another transaction has locked are left out.
     """
     query = sa.select(Bulk).where(Bulk.main_id == main_id, Bulk.waits_for.is_not(None), Bulk.lease.is_(None))
     return list(session.scalars(query.order_by(Bulk.id).with_for_update(skip_locked=True)))

@@ -73,10 +73,11 @@ def products_in(session: Session, bulk: Bulk, but: Collection[int]) -> list[tupl
 def days_of_orders(
     session: Session, bulk: Bulk, but: Collection[int], principal: Principal, now: datetime, usual: Limits
 ) -> OrderDays:
-    """Return how many of the bulk file's rows will be ordered on which day, by the company's limits as of today.
+    """Return a forecast: how many orders of the bulk file can be placed on which day, by the company's present limits.
 
-    `but` are the line numbers of the rows that will not be ordered, `usual` the limits of companies without limits of
-    their own. Reads at most one row more than the company may have open orders.
+    `but` are the line numbers of the rows that will not be ordered, `principal` the person who orders, and `usual` the
+    limits of companies without limits of their own. Once as many orders are placed as the company may have open at a
+    time, the day of further ones is not known; so at most one row more than that is read.
     """
     # After as many orders as can be open at a time nobody knows the day.
     most = limits_of(session, bulk.main_id, usual).open_orders + 1

@@ -129,7 +129,7 @@ def remind(session: Session, waiting: Mapping[int, Sequence[ComingRenewal]], now
 
 
 def _told(session: Session, addresses: Sequence[str], now: datetime) -> Mapping[str, set[str]]:
-    """Return, by address, the keys (`ComingRenewal.key`) of the extensions that earlier mails to the address named."""
+    """Return, by e-mail address, which extensions earlier mails to it have named, as a set of `ComingRenewal.key`."""
     query = sa.select(Message.recipient_address, Message.occasion, Message.facts["told"]).where(
         Message.request_id.is_(None),
         Message.template == RENEWAL_MAIL,
@@ -143,9 +143,10 @@ def _told(session: Session, addresses: Sequence[str], now: datetime) -> Mapping[
 
 
 def _facts(session: Session, listed: Sequence[ComingRenewal], to: Recipient, now: datetime) -> dict[str, Any]:
-    """Return the variables of a mail about these extensions: those of the only one, or a list of them in `contracts`.
+    """Return the variables, by name, of a mail to `to` about the extensions `listed`.
 
-    `told` has the keys of all but the first, whose key is the mail's occasion.
+    For a single extension these are its own data; for several, the variable `contracts` has a list of their data. Then
+    the variable `told` has the keys (`ComingRenewal.key`) of all but the first, whose key is the mail's occasion.
     """
     products = all_products(session)
     about = sa.select(Contract, Account).join(Account, Account.id == Contract.account_id)

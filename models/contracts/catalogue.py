@@ -60,7 +60,7 @@ class HasTerms:
 
     @property
     def terms(self) -> ContractTerms:
-        """Return the three columns as one `ContractTerms`."""
+        """Return the row's first term, notice period and extension as one `ContractTerms`."""
         return ContractTerms(self.term_months, self.notice_months, self.renewal_months)
 
 

@@ -47,10 +47,11 @@ def token_caller(token_hash: bytes) -> str:
 
 
 def tell_call(place: int) -> str:
-    """Return an SQL function call that tells the database the caller of its transaction, who is the parameter `$place`.
+    """Return SQL, a function call, by which the database learns on whose behalf the transaction runs.
 
-    The parameter's value is a text made by `login_caller` or `token_caller`, or empty for nobody. A parameter is used
-    because a statement's text is visible to every session of the same database role in `pg_stat_activity`.
+    The call has a parameter with the number `place`: `$1` for 1. Its value is a text made by `login_caller` or
+    `token_caller`, or empty for nobody. A parameter is used because a statement's text is visible to every session of
+    the same database role in `pg_stat_activity`.
     """
     return f"tell_caller(${place})"
 

@@ -244,10 +244,10 @@ def grant_privileges(database: Database, *, keep: bool = True) -> None:
 
 
 def columns_read_before(connection: sa.Connection) -> list[str]:
-    """Return those tables in `READ_BEFORE` whose column listed there the front's role may still read.
+    """Return the names of the tables of which the front's role may still read the column listed in `READ_BEFORE`.
 
-    `READ_BEFORE` lists columns that only a front of the previous version reads. The result is empty if the front's role
-    does not exist.
+    `READ_BEFORE` maps tables to columns that only a front of the previous version reads. The result is empty if the
+    front's role does not exist.
     """
     return [
         table

@@ -93,9 +93,10 @@ def creation_sql() -> str:
 
 
 def _in(template: str, database: str, connects: tuple[DatabaseRole, ...]) -> str:
-    """Return the SQL template `template` with its placeholders replaced by the database's name and names of roles.
+    """Return the SQL in `template` for one database: its placeholders are replaced by names.
 
-    The roles are the owner, all other roles, and `connects`, those that may connect to the database.
+    The placeholders are `database`, `owner` (the owner's role), `others` (all other roles) and `connects` (the roles
+    that may connect to the database).
     """
     owner = DatabaseRole.OWNER
     return template.format(

@@ -206,8 +206,8 @@ def _claim_some(claim: _Claim, rows: _Rows, limit: int, with_bulks: int | None) 
 class _Rows:
     """SQL conditions that split a table's rows by how they are claimed.
 
-    `alone` are rows that belong to no bulk file, `of_bulks` those of bulk files (None if no row can belong to one), and
-    `deadly` those whose workers died repeatedly, of both kinds.
+    `deadly` are rows whose workers died repeatedly, with and without a bulk file. Of the other rows, `alone` are those
+    that belong to no bulk file, and `of_bulks` those of bulk files (None if no row of the table can belong to one).
     """
 
     alone: sa.ColumnElement[bool]

@@ -120,9 +120,10 @@ class JobRun(Base):
 
 
 def record_run(session: Session, name: str, now: datetime, **counts: int) -> None:
-    """Record the time `now` and the counts of the latest run of a task that has a `JobHeartbeat`, not a row per run.
+    """Record the latest run of the task `name`, which runs too often to keep a row for each run (`JobHeartbeat`).
 
-    `counts` are the numbers of what the run has done, by name.
+    The time `now` and the counts replace those of the run before. `counts` are the numbers of what the run has done, by
+    name.
     """
     statement = postgresql.insert(JobHeartbeat).values(name=name, ran_at=now, counts=counts)
     session.execute(
@@ -134,7 +135,7 @@ def record_run(session: Session, name: str, now: datetime, **counts: int) -> Non
 
 
 def last_run(session: Session, name: str) -> datetime | None:
-    """Return the time of the latest run of a task that has a `JobHeartbeat`; None if it never ran."""
+    """Return the time of a task's latest run that `record_run` has recorded; None if it never ran."""
     return session.scalar(sa.select(JobHeartbeat.ran_at).where(JobHeartbeat.name == name))
 
 

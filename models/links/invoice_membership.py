@@ -189,7 +189,11 @@ def offer_invoice(session: Session, principal: Principal, account: Account, now:
 
 
 def mails_of_offer() -> sa.Select[Message]:
-    """Return a query for the mails about an offer, to be used in queries that join `InvoiceOffer` and its account."""
+    """Return a query for the mails, of any state, that ask the administrators of a sub-account to answer its offer.
+
+    The offer is a row of `InvoiceOffer`, and the sub-account a row of `Account`. The query names none itself: use it
+    inside a query that selects both, or add conditions on them.
+    """
     return sa.select(Message).where(
         Message.request_id.is_(None),
         Message.template == OFFER_MAIL,

@@ -52,7 +52,8 @@ class IdempotencyKey(Base):
     def save_answer(self, session: Session, answer: dict[str, Any], request_id: uuid.UUID | None) -> None:
         """Store the answer to the first call, and the request that the call created or changed, at the next flush.
 
-        The row is written together with the other queued rows (`batch_insert`), so that it can refer to one of them.
+        `answer` has the response's status, location and body. The row is written together with the other queued rows
+        (`batch_insert`), so that it can refer to one of them.
         """
         batch_insert(
             session,
@@ -118,7 +119,10 @@ def _reserve_and_lock() -> Any:
 
 
 def _reserving(*more: sa.ColumnElement[Any]) -> Any:
-    """Return a statement that inserts or locks the row of an idempotency key, then evaluates the expressions `more`."""
+    """Return a statement that inserts, or locks, the row of an idempotency key, and returns the row.
+
+    The SQL expressions `more` are evaluated once the row is locked; one of them can take an advisory lock.
+    """
     table = IdempotencyKey.__table__
     assert isinstance(table, sa.Table)
     new = postgresql.insert(table).values(

@@ -171,8 +171,8 @@ def mail_access(
 ) -> None:
     """Tell a person by mail that they can sign in, with a link to set the first password unless they have one.
 
-    `account` is the account in which they have `role` now, None for the carrier's staff. `occasion` is a text that is
-    unique for each mail to a person; if it is empty, it is made from the time.
+    `account` is the account in which they have `role` now, None for the carrier's staff. `occasion` is a text that
+    distinguishes this mail from earlier ones to the same address; if it is empty, one is made from the time.
     """
     is_first = user.password_hash is None
     path, words = first_password_link(user, now)

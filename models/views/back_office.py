@@ -33,9 +33,9 @@ from models.views.request_lists import timelines
 class Matter(StrEnum):
     """The reasons why a request waits for the carrier's staff.
 
-    `HELD` and `FAILED` are its statuses. `DOCUMENT`: staff have to accept or refuse an uploaded document. `CONSENT`:
-    the administrators of another account, or of the account's present main account, have to consent, but mails reach
-    none of them.
+    `HELD` and `FAILED`: the request has this status. `DOCUMENT`: staff have to accept or refuse an uploaded document.
+    `CONSENT`: the administrators of another account, or of the account's present main account, have to consent, but
+    mails reach none of them.
     """
 
     HELD = "held"
@@ -103,7 +103,11 @@ class RequestDetails:
 
     @property
     def asks_nobody(self) -> str:
-        """Return the customer number of the account whose administrators the open question for consent is meant for."""
+        """Return the customer number of the account whose administrators are to consent but get no mail.
+
+        In a switch that has asked the present main account for consent, it is that main account. Otherwise it is the
+        account to be attached. Read it only if `matter` is `CONSENT`.
+        """
         return self.asked_main.customer_number if self.asked_main is not None else self.request.customer_number
 
 
@@ -247,8 +251,9 @@ def request_details(session: Session, id: uuid.UUID, now: datetime) -> RequestDe
 
 
 def waiting_files(session: Session, most: int = 50) -> list[Bulk]:
-    """Return up to `most` bulks (uploaded files) that wait because of a limit of their company, the oldest first.
+    """Return up to `most` bulks (uploaded files) whose next rows a limit of their company stops, the oldest first.
 
+    Such a limit is that on open orders, or on letters in one day.
     Each bulk's main account is loaded with it.
     """
     query = sa.select(Bulk).where(Bulk.waits_for.is_not(None)).order_by(Bulk.id).limit(most)

@@ -76,7 +76,10 @@ class Sums:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The locations in one town or state (`name`), their totals (`sums`), and the lowest of their postal codes."""
+    """The locations in one town or state (`name`), and their totals (`sums`).
+
+    `postal_code` is the lowest of their postal codes, by which a town is placed on the map.
+    """
 
     name: str
     sums: Sums
@@ -122,8 +125,8 @@ def groups_of(
 ) -> list[Group]:
     """Return the locations of a main account, itself included, in groups by town or state, sorted by name.
 
-    There are at most `MOST_GROUPS` (500) groups. `offline` are the ids of the accounts that have a trunk without a
-    registered phone system. Runs one statement, whose cost grows with the number of locations.
+    Only the first `MOST_GROUPS` (500) groups are returned. `offline` are the ids of the accounts that have a trunk
+    without a registered phone system. Runs one statement, whose cost grows with the number of locations.
     """
     return [
         Group(
@@ -220,9 +223,9 @@ class TrunkAddress:
 
 
 def trunk_addresses(session: Session, main: Account, limit: int | None = None) -> list[TrunkAddress] | None:
-    """Return the active trunks of a main account and its sub-accounts; None if there are more than `limit`.
+    """Return the active trunks of a main account and its sub-accounts, in no particular order.
 
-    With `limit` None, returns any number.
+    Returns None if there are more than `limit` trunks. If `limit` is None, all are returned, however many they are.
     """
     columns = (SipTrunk.account_id, SipTrunk.sip_user, SipTrunk.domain)
     active = sa.select(*columns).where(SipTrunk.state == TrunkState.ACTIVE)

@@ -222,7 +222,10 @@ def _own_requests() -> sa.Select[Request]:
 
 
 def requests_by_id(session: Session, principal: Principal, ids: Sequence[uuid.UUID]) -> list[Request]:
-    """Return the requests among `ids` that the person may see, with their accounts loaded."""
+    """Return the requests with these ids that the person may see, in no particular order; other ids are ignored.
+
+    Each request's main account, and the account that it is about, are loaded with it.
+    """
     accounts = joinedload(Request.main), joinedload(Request.account)
     found = session.scalars(sa.select(Request).where(Request.id.in_(ids)).options(*accounts))
     return [request for request in found if concerns(session, principal, request)]

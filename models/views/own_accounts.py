@@ -18,7 +18,7 @@ from models.states import AccountRole, AccountState
 
 
 def accounts_of(session: Session, principal: Principal) -> list[Account]:
-    """Return the accounts that the person may view by a role in the account itself, main accounts first.
+    """Return the accounts that the person may view by a role in the account itself: main accounts first, then by id.
 
     Sub-accounts that the person sees only because of a role in their main account are left out.
     """
@@ -34,14 +34,17 @@ def _viewable(principal: Principal, accounts: Iterable[Account]) -> list[Account
 
 
 def linkable_accounts(session: Session, principal: Principal) -> list[Account]:
-    """Return the active standalone accounts whose ownership the person may prove, so that a link can attach them."""
+    """Return the active standalone accounts that a link of this person can attach to a main account.
+
+    The person may prove the ownership of these accounts by a role in them. They are sorted by id.
+    """
     return _linkable(_provable(principal, accounts_of(session, principal)))
 
 
 def switchable_accounts(session: Session, principal: Principal) -> list[Account]:
-    """Return the active sub-accounts whose ownership the person may prove, by a role in the account itself.
+    """Return the active sub-accounts that a switch of this person can move to another main account.
 
-    A switch can move them to another main account.
+    The person may prove the ownership of these accounts by a role in the account itself. They are sorted by id.
     """
     return _attached(_provable(principal, accounts_of(session, principal)))
 
@@ -107,7 +110,7 @@ def _menu_facts(session: Session, principal: Principal, accounts: Sequence[Accou
 
 
 def closed_accounts(session: Session, principal: Principal) -> Sequence[Account]:
-    """Return the closed accounts in which the person had a role at the time of closing."""
+    """Return the closed accounts in which the person had a role at the time of closing, sorted by id."""
     query = sa.select(Account).join(Membership, Membership.account_id == Account.id)
     theirs = query.where(Membership.user_id == principal.user_id, Account.state == AccountState.CLOSED)
     return session.scalars(theirs.order_by(Account.id)).all()

@@ -1,4 +1,4 @@
-"""Create the audit log, give call forwardings hours of the week, and index numbers to be found by any part of them.
+"""Create the audit log, let call forwardings apply at hours of the week, and index numbers for searches by any part.
 
 All three are for the accounts' dashboards.
 """

@@ -1,7 +1,7 @@
 """Prepare the schema for suspending trunks, returning numbers and closing accounts.
 
-Records who suspended a trunk and why, when a product of a contract was returned, and deeds of the carrier in the audit
-log. A closed account has no main account.
+Adds columns for who suspended a trunk and why, and for when a product of a contract was returned. Allows audit entries
+about actions of the carrier. A closed account has no main account.
 """
 
 from __future__ import annotations

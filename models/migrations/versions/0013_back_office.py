@@ -1,4 +1,4 @@
-"""Record deeds of staff in the audit log, and index the requests that wait for the carrier, for the back office."""
+"""Allow audit entries about actions of staff, and index the requests that wait for the carrier, for the back office."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Restrict the index of number blocks by account to blocks of an account.
+"""Restrict the index of number blocks by account to blocks that an account has; free blocks are left out.
 
-So the planner searches free blocks by their own index, even while its statistics are old.
+So PostgreSQL's planner searches free blocks by their own index, even while its statistics are old.
 """
 
 from __future__ import annotations

@@ -84,7 +84,10 @@ def downgrade() -> None:
 
 
 def _deeds(*deeds: str) -> None:
-    """Allow exactly these deeds in the audit log; existing rows are checked afterwards, without blocking writers."""
+    """Allow exactly these values of `deed`, the kind of an entry, in the audit log.
+
+    Existing rows are checked afterwards, without blocking writers.
+    """
     words = ", ".join(f"'{deed}'" for deed in deeds)
     with op.get_context().autocommit_block():
         op.execute(

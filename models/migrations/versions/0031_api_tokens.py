@@ -60,7 +60,7 @@ def downgrade() -> None:
 
 
 def _deeds(*deeds: str) -> None:
-    """Allow exactly these deeds in the audit log, then check existing rows.
+    """Allow exactly these values of `deed`, the kind of an entry, in the audit log, then check existing rows.
 
     The check does not block writers if each statement commits on its own.
     """

@@ -1,6 +1,7 @@
-"""Create the functions and views that tell row-level security who the front's caller is and what the caller reaches.
+"""Create the functions and views by which row-level security learns who the caller is and what the caller may see.
 
-The policies themselves are in `models.db.row_security`.
+The caller is the person on whose behalf a transaction of the web process runs (`models.db.caller`). The policies
+themselves are in `models.db.row_security`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Create the tables of companies' own limits and of what each has asked for on a day, against abuse.
+"""Create two tables against abuse: each company's own limits, and how much of each limit it has used on a day.
 
-Also save for which limit a bulk waits, and when or why the back office got a mail about a waiting bulk or request.
+Also add columns for the limit that a bulk waits for, and for when the back office got a mail about a waiting bulk, or
+why it got one about a waiting request.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Make row-level security cheaper: find the caller once for each transaction, and ask functions instead of tables.
+"""Make row-level security cheaper: look up the caller, and the caller's accounts, only once for each transaction.
 
-A setting of the transaction keeps the caller, with a seal that no other statement can forge.
+The result is kept in a setting of the transaction, with a seal that no other statement can forge. The policies call
+functions that read this setting, instead of querying tables for each row.
 """
 
 from __future__ import annotations

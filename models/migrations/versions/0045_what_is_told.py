@@ -47,7 +47,10 @@ def downgrade() -> None:
 
 
 def _deeds(*of_logins: str) -> None:
-    """Allow exactly these deeds of logins in the audit log, beside all other deeds; existing rows are checked, too."""
+    """Allow exactly these kinds of audit entries (`deed`) about logins; those about other things stay allowed.
+
+    Only entries of these kinds may name no account. Existing rows are checked, too.
+    """
     listed = ", ".join(f"'{deed}'" for deed in (*RULES.DEEDS, *of_logins, *RULES.OF_COMPANIES))
     alone = ", ".join(f"'{deed}'" for deed in of_logins)
     for name, rule in (

@@ -1,6 +1,7 @@
 """Allow requests that change a trunk's tariff and channels, at once or from a day on.
 
-Contract lines get a beginning and a number, so that a contract keeps what ran before.
+Items of a contract get the time of their beginning (`started_at`) and a number (`occurrence`). So a contract keeps its
+former items when a product is replaced or added again.
 """
 
 from __future__ import annotations
@@ -134,7 +135,10 @@ def downgrade() -> None:
 
 
 def _see_changes(condition: str) -> None:
-    """Let row-level security show the requests that match `condition` (SQL) to the people of the requests' accounts."""
+    """Let row-level security show the requests that match `condition` to the people of the requests' accounts.
+
+    `condition` is SQL that ends with AND, such as "kind = 'detach' AND".
+    """
     first, second = (
         import_module(f"models.migrations.versions.{name}") for name in ("0037_callers", "0042_cheap_callers")
     )

@@ -82,7 +82,10 @@ def downgrade() -> None:
 
 
 def _see_requests(condition: str) -> None:
-    """Let the people of the account, too, see the requests that `condition` names in what the policies ask."""
+    """Let row-level security show the requests that match `condition` to the people of the requests' accounts.
+
+    `condition` is SQL that ends with AND, such as "kind = 'detach' AND".
+    """
     was = import_module("models.migrations.versions.0047_contract_changes")
     was._see_changes(condition)
 

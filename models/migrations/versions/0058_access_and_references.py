@@ -1,6 +1,7 @@
 """Allow audit entries about sign-ins, refusals and uses of API tokens, and index them.
 
-Also add a function by which row-level security checks that a new request names an account that the caller may name.
+Also add a function by which row-level security checks the account of a new request: an account of the caller, the one
+that an order creates, or the one whose number was typed for a link or switch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Save the trace context of requests, messages and bulks; let the views for metrics leave out what has ended well."""
+"""Save the trace context of requests, messages and bulks, and shorten the views from which metrics count rows.
+
+The views leave out requests that were completed, rejected or cancelled, and messages that were sent.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Create the table of failed attempts, and mark trunks and numbers that were taken over from another registrar.
+"""Create the table that counts failed attempts, and mark trunks and numbers taken over from another registrar.
 
-The table serves installations without Redis.
+The attempts are those to enter a code, a password or a second factor. The table serves installations without Redis.
 """
 
 from __future__ import annotations

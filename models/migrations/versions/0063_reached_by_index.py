@@ -1,4 +1,7 @@
-"""Find the accounts that a caller reaches by indexes, so that no page reads the accounts of all companies."""
+"""Let row-level security find the accounts that a caller has access to by indexes.
+
+So no page reads the accounts of all companies.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Allow audit entries that say that a trunk was taken over or adopted, or that the carrier added a user."""
+"""Allow audit entries about the takeover of a trunk from another system, and about users whom the carrier added.
+
+After its takeover the portal only records what the registrar has for the trunk. Once the trunk is adopted, which has an
+entry of its own, the portal writes the trunk to the registrar.
+"""
 
 from __future__ import annotations
 
