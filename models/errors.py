@@ -285,7 +285,7 @@ class NotAccepted(DomainError):
 
 
 class NotAwaited(DomainError):
-    """Raised when nothing waits for a proof, an answer, a decision on a document, or a new code that a person asks for.
+    """Raised when a person gives a proof, an answer or a decision on a document, or asks for a new code, without need.
 
     For example, the request already has the proof, has used up its five codes, or has ended; or an offer was withdrawn.
     """

@@ -24,8 +24,9 @@ def same_place(city: str, area_name: str) -> bool:
 def same_place_words(ours: Sequence[str], theirs: Sequence[str]) -> bool:
     """Return whether two names, split into words by `place_words`, can mean the same place.
 
-    They do if the words of one are the leading words of the other, or abbreviate them. Which name comes first does not
-    matter. False if either is empty.
+    They can if their first words are equal and each further word of the shorter name equals, or abbreviates, the word
+    at its place in the longer one, or is abbreviated by it. The order of the two names does not matter. False if either
+    has no words.
     """
     if not ours or not theirs or ours[0].removesuffix(".") != theirs[0].removesuffix("."):
         return False

@@ -13,7 +13,7 @@ CODE_LENGTH = 10
 
 
 def display_code(code: str) -> str:
-    """Format a code in two groups of five characters, which is easy to read aloud."""
+    """Return the code in two groups of five characters, such as 'ABCDE FGH23', which is easy to read aloud."""
     return f"{code[:5]} {code[5:]}"
 
 

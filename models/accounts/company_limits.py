@@ -116,7 +116,10 @@ def limits_of(session: Session, account_id: int, usual: Limits) -> Limits:
 
 
 def with_own(own: OwnLimits | None, usual: Limits) -> Limits:
-    """Return the limits in `usual`, replaced by those of `own` that are set; `own` is None if the company has none."""
+    """Return the limits of a company: each one that `own` sets, and the others from `usual`.
+
+    `own` is None if the company has no limits of its own.
+    """
     if own is None:
         return usual
     given = {field.name: getattr(own, field.name) for field in fields(Limits)}

@@ -192,7 +192,10 @@ def _known_holders(session: Session) -> dict[int, ContractHolder | None]:
 
 
 def _holding_account(account: Account) -> int:
-    """Return the id under which the account's contract holder is saved: the account's own or its main account's."""
+    """Return the id of the account under which the contract holder of `account` is saved.
+
+    It is the main account's id if the main account has ordered the account, otherwise the account's own.
+    """
     return account.id if has_own_holder(account) else account.main_id or account.id
 
 

@@ -45,7 +45,11 @@ ACTIONS: Mapping[Kind, Action] = {Kind.ORDER: Action.ORDER, Kind.LINK: Action.LI
 
 
 class RowFate(StrEnum):
-    """The result of a row of a sent bulk file: a request was created, the row repeats another, or it was refused."""
+    """The result of a row of a sent bulk file.
+
+    `PLACED`: a request was created. `REPEATED`: the row's content was requested before, by another row of this or an
+    earlier file. `REFUSED`: the row was left out before the file was sent, or no request could be created for it.
+    """
 
     PLACED = "placed"
     REPEATED = "repeated"

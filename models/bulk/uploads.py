@@ -64,8 +64,9 @@ def keep_file(
     """Save the uploaded file as a new bulk that is not sent yet, and return the bulk.
 
     `fingerprints` are digests of the content, made by `fingerprints_of`. If the main account has a bulk with one of
-    these digests, nothing is saved and that bulk is returned. `place` says where in the file the table was found, None
-    if that is not known. Raises `Forbidden` if the person may not create requests of this kind for the main account.
+    these digests, nothing is saved and that bulk is returned. `place` says where in the file the table was found: the
+    line of its headings and perhaps the sheet; None if that is not known. Raises `Forbidden` if the person may not
+    create requests of this kind for the main account.
     """
     if not may(principal, ACTIONS[kind], main):
         raise Forbidden

@@ -31,7 +31,10 @@ class BatchSession(Session):
     """
 
     def flush(self, objects: Any = None) -> None:
-        """Write the session's objects, execute the queued statements, and insert the queued rows with one statement."""
+        """Write the session's changed objects, then the rows that were queued since the last flush.
+
+        The statements of `batch_execute` run first. Then one statement inserts the rows of all tables.
+        """
         super().flush(objects)
         for statement in list(self.info.get(_STATEMENTS, ())):
             execute_queued(self, statement)

@@ -222,7 +222,10 @@ def _take_turns(connection: psycopg.Connection) -> None:
 
 
 def _run_each(connection: psycopg.Connection, query: str) -> list[str]:
-    """Run the statements that the query returns, each in a transaction of its own; return those that got no lock."""
+    """Run each statement in the rows that the query returns, in a transaction of its own, and commit it.
+
+    Returns the statements that failed because they got no lock in time.
+    """
     late = []
     for (statement,) in connection.execute(query.encode()).fetchall():
         try:

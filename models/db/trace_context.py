@@ -20,7 +20,7 @@ def current_traceparent() -> str | None:
 
 @contextmanager
 def traced_as(traceparent: str) -> Iterator[None]:
-    """Make `traceparent` the trace context of this thread's work until the end of the block."""
+    """Make `traceparent` the trace context of this thread's work until the end of the `with` block; yield nothing."""
     token = _current.set(traceparent)
     try:
         yield

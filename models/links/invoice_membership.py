@@ -46,7 +46,10 @@ OFFERED_AGAIN_AFTER = timedelta(days=1)
 OFFER_MAIL = "invoice_offered"
 """The template of the mail that asks a sub-account's administrators whether the main account may pay for it."""
 _RIGHT = Action.DETACH
-"""The right under which joining and leaving are logged; people of the main account who may order have it, too."""
+"""The right by which the audit log tells whether a person has joined or left by a role in the main account only.
+
+People of the main account who may order have this right, too.
+"""
 
 
 class InvoiceOffer(Base):

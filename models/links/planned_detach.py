@@ -78,9 +78,9 @@ def give_way(
 
     `planned` must be locked. Two sides can plan a detachment: the people of the sub-account and those of the main
     account. Returns the id of the other side's request, which is restored if the new request ends without success
-    (`models.requests.displaced_detach`); None if the other side has none. It is `planned` itself if the other side made
-    it, otherwise the request that `planned` had replaced. So moving one's own plan never removes that of the other
-    side.
+    (`models.requests.displaced_detach`); None if the other side has none. That request is `planned` itself if the other
+    side made `planned`, otherwise the one that `planned` had replaced. So moving one's own plan never removes that of
+    the other side.
 
     Raises `AlreadyRequested` if `planned` is for the same day, at once, or already being processed, and `InvalidField`
     if the new day is later than the other side's day: no side can keep the account from leaving.

@@ -390,8 +390,9 @@ class Request(BulkQueueRow, Base):
     def is_looked_at(self, now: datetime) -> bool:
         """Return whether a worker checks now, or will check at once, if the pending or held request can continue.
 
-        So it is True from the arrival of an answer until the step has run again. Always False for a request that is
-        held because an external system does not answer, since its step is repeated all the time.
+        True if a worker has claimed the request or its step is due, for example from the arrival of an answer until the
+        step has run again. Always False for a request that is held because an external system does not answer, since
+        its step is repeated all the time.
         """
         if self.status not in (Status.PENDING, Status.HELD) or self.reason is Reason.GATEWAY_UNAVAILABLE:
             return False

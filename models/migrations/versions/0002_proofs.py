@@ -1,4 +1,4 @@
-"""Create the tables of proofs that wait for people, make messages a work queue, and allow detach requests.
+"""Create the tables of proofs that people have to give, make messages a work queue, and allow detach requests.
 
 So an order can wait until an e-mail address and a connection address are proved, and a link request for consent.
 """

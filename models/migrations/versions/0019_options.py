@@ -1,6 +1,6 @@
 """Save the details of an order's options, and create the tables of contract holders and directory entries.
 
-The law asks for the contract holder of an account (§ 172 TKG).
+The law requires the carrier to record the contract holder of an account (§ 172 TKG).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Allow call forwardings for one number or a range of an account's numbers.
 
-A trigger, in place of a constraint, refuses ranges that overlap partly and two forwardings for the same hours.
+A trigger, in place of a constraint, refuses ranges that overlap only partly. It also refuses two enabled forwardings of
+the same numbers and condition whose hours overlap.
 """
 
 from __future__ import annotations
