@@ -130,7 +130,11 @@ class PricesChanged(DomainError):
 
 
 class AlreadyUser(DomainError):
-    """Raised when a person who already has a role in the account is invited to the account."""
+    """Raised when an address is already that of a user and cannot be used again.
+
+    A person with this address is invited to an account in which they have a role. Or a member of the carrier's staff is
+    to sign in with it, but a customer does already.
+    """
 
 
 class AlreadyInvited(DomainError):
@@ -146,9 +150,9 @@ class PasswordMissing(DomainError):
 
 
 class BeingErased(DomainError):
-    """Raised when a person accepts an invitation while their former login is being erased.
+    """Raised when a person accepts an invitation, or the carrier gives them access, while their login is being erased.
 
-    The erasure is done within minutes; then the invitation can be accepted.
+    The erasure is done within minutes; then the person can get a new login with the same address.
     """
 
 
@@ -207,7 +211,7 @@ class LastAdministrator(DomainError):
 
 
 class FactorNeeded(DomainError):
-    """Raised when a person removes a second factor that they must have, or has none although the action needs one."""
+    """Raised when a person removes their last second factor but must have one, or has none but the action needs one."""
 
 
 class NotFound(DomainError):
@@ -285,7 +289,7 @@ class NotAccepted(DomainError):
 
 
 class NotAwaited(DomainError):
-    """Raised when a person gives a proof, an answer or a decision on a document, or asks for a new code, without need.
+    """Raised when a person gives a proof, an answer or a decision, or asks for a new code, and nothing waits for it.
 
     For example, the request already has the proof, has used up its five codes, or has ended; or an offer was withdrawn.
     """

@@ -81,11 +81,11 @@ class AccountCosts:
 def costs_page(
     session: Session, main: Account, month: Month, search: str = "", *, after: str | None = None, limit: int = 50
 ) -> Page[AccountCosts]:
-    """Return a page of the costs in the month, for `main` and those of its sub-accounts that have a contract in it.
+    """Return a page of the costs of `main` and its sub-accounts in the month, sorted by customer number.
 
-    The accounts are sorted by customer number. Each word of `search` must occur in the account's customer number, name,
-    street or city. `after` is the cursor from the previous page (None: first page), `limit` the page size. Runs four
-    statements at most. Raises `BadCursor` if `after` is no cursor of this list.
+    Only accounts that have a contract in the month are included. Each word of `search` must occur in the account's
+    customer number, name, street or city. `after` is the cursor from the previous page (None: first page), `limit` the
+    page size. Runs four statements at most. Raises `BadCursor` if `after` is no cursor of this list.
     """
     query = sa.select(Account).where(_seen(main, month, search), _has_contract(month))
     if after is not None:
