@@ -118,7 +118,7 @@ class TokenNameTaken(DomainError):
 
 
 class TooManyTokens(DomainError):
-    """Raised when an account has the maximum number, `limit`, of usable API tokens."""
+    """Raised when a new API token is created for an account that already has `limit` usable ones, the most allowed."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(str(limit))

@@ -45,7 +45,11 @@ class Status(StrEnum):
 
 
 class StepName(StrEnum):
-    """A processing step of a request. `ROUTES` lists the steps of each kind of request in their order."""
+    """A processing step of a request. `ROUTES` lists the steps of each kind of request in their order.
+
+    The first step, `VERIFY`, checks the request and waits for its proofs or its day. The last, `CONFIRM`, queues the
+    mails about its success. Between them an order has the steps `PROVISION` and `ATTACH`, every other kind one step.
+    """
 
     VERIFY = "verify"
     PROVISION = "provision"

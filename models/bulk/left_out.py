@@ -30,8 +30,9 @@ _placed = aliased(BulkRow)
 
 @dataclass(frozen=True, slots=True)
 class RowNote:
-    """Why a row of a bulk file is not ordered, or what a person decided about it; all other fields are None or False.
+    """Why a row of a bulk file is not ordered, or what a person decided about it.
 
+    Each field below is None or False if it does not apply.
     `before`: the earlier file in which the row's content was ordered. `repeats`: the line number of an equal earlier
     row. `account`: the sub-account that has the row's name and address. `same_line`: the line number of an earlier row
     with its name and address. `chosen`: a person has left the row out. `wanted`: a person wants the row to be ordered

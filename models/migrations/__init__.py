@@ -121,7 +121,10 @@ def _alone(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 
 def _limit_wait(_connection: sa.Connection, cursor: psycopg.Cursor, statement: str, *_arguments: object) -> None:
-    """Set `lock_timeout` before a statement runs: an event handler for SQLAlchemy's `before_cursor_execute`."""
+    """Set `lock_timeout` before a statement runs: longer for a statement with CONCURRENTLY, which blocks no others.
+
+    It is an event handler for SQLAlchemy's `before_cursor_execute`.
+    """
     patience = _PATIENCE_CONCURRENTLY if "CONCURRENTLY" in statement else PATIENCE
     cursor.execute(f"SET lock_timeout = '{patience}'".encode())
 

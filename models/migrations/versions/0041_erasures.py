@@ -1,4 +1,4 @@
-"""Create the table of people whose erasure was asked for, with the time at which it was done, to finish it later."""
+"""Create the table of erasures: whose personal data is to be erased, when that was requested, and when it was done."""
 
 from __future__ import annotations
 

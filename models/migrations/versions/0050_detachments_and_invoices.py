@@ -1,4 +1,7 @@
-"""Let a detach request wait for a day, save which side made it, and create the table of collective invoice offers."""
+"""Let a detach request wait until a given day, and save whether the sub-account or the main account made it.
+
+Also create the table of offers to pay for a sub-account by a collective invoice.
+"""
 
 from __future__ import annotations
 

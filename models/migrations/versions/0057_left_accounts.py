@@ -1,4 +1,4 @@
-"""Save since when a question for a main account's consent to a switch has reached nobody; index staff actions.
+"""Save since when the mails that ask a main account to consent to a switch have reached nobody; index staff actions.
 
 Also let a main account see the past costs of closed sub-accounts that had left it by a switch.
 """

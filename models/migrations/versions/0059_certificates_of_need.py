@@ -1,4 +1,4 @@
-"""Save certificates of need for many numbers of a trunk, and when offers of a collective invoice reached nobody.
+"""Save certificates of need for many numbers of a trunk, and since when an invoice offer's mails have reached nobody.
 
 Also add indexes by which audit entries of one kind, and certificates among the uploaded documents, are found.
 """

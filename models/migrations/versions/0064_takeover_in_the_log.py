@@ -1,7 +1,7 @@
-"""Allow audit entries about the takeover of a trunk from another system, and about users whom the carrier added.
+"""Allow audit entries about trunks that are taken over or adopted, and about users whom the carrier added.
 
-After its takeover the portal only records what the registrar has for the trunk. Once the trunk is adopted, which has an
-entry of its own, the portal writes the trunk to the registrar.
+A trunk that is taken over from another system is only recorded in the portal. Once it is adopted, the portal writes it
+to the registrar.
 """
 
 from __future__ import annotations
