@@ -1,6 +1,6 @@
 """Save which rows of a bulk file a person leaves out, or wants to order although their location exists already.
 
-`about` has the customer number or line number that the reason of a refused row names.
+The column `bulk_rows.about` has the customer number or line number that the reason of a refused row names.
 """
 
 from __future__ import annotations
