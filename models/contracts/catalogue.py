@@ -260,7 +260,7 @@ def _products(saved: str) -> Mapping[str, Product]:
 
 
 def _prices_of_a_day() -> sa.Select[Any]:
-    """Return a query for all columns of all products, with the prices and availability on the day `day`, its parameter."""
+    """Return a query, with the parameter `day`, for all products with that day's prices and availability."""
     latest = (
         sa.select(ProductPrice)
         .where(ProductPrice.valid_from <= sa.bindparam("day", type_=sa.Date()))
