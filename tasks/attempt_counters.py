@@ -1,4 +1,4 @@
-"""Connection settings of the Redis server that counts failed attempts, and a check that it can be written to."""
+"""Connection settings of the Redis that counts failed attempts to sign in or to enter a code, and a check of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ _TIMEOUT = PATIENCE / 2
 
 
 def counter_settings(url: str) -> tuple[str, dict[str, Any]]:
-    """Return URL and keyword options for `limits.storage.storage_from_string`, to count attempts in this Redis."""
+    """Return the arguments, URL and keyword options, with which `limits` counts failed attempts in the Redis `url`.
+
+    They are for its function `limits.storage.storage_from_string`, and limit how long Redis is waited for.
+    """
     settings = BrokerAddress(url).limiter_settings
     # Without retries, and half the patience each: Flask-Limiter waits for the timeout twice before it gives up.
     waits = {"socket_timeout": _TIMEOUT, "socket_connect_timeout": _TIMEOUT, "retry": None}

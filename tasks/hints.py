@@ -160,9 +160,9 @@ def broker_fault() -> str | None:
 
 
 def waiting_hints(channel: Any, kind: WorkKind) -> int:
-    """Return how many Celery messages wait in the queue of this kind of work, in a Redis.
+    """Return how many Celery messages wait in the queue of this kind of work, if the broker is a Redis.
 
-    `channel` is an open kombu channel to the broker.
+    `channel` is an open kombu channel to that Redis. Not needed for RabbitMQ, whose queues hold one message at most.
     """
     return int(channel.queue_declare(kind).message_count)
 

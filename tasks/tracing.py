@@ -122,8 +122,10 @@ def start(
 ) -> Span:
     """Begin a span and return it; the caller ends it.
 
-    `parent` is the trace context of what has caused this work; without it the span begins a trace. `link` is the
-    context of another trace to which the span refers. `facts` are as in `Span.note`.
+    `parent` is the trace context, a text in the form of the header `traceparent`, of what has caused this work; without
+    it the span begins a trace. `link` is the context of another trace to which the span refers. `role` is the kind of
+    span: "server" for the answer to a call from outside, "client" for a call to another system, "internal" for other
+    work. `facts` are ids and codes that are added to the span.
     """
     if _tracer is None:
         return NO_SPAN
@@ -145,8 +147,8 @@ def span(
 ) -> AbstractContextManager[Span]:
     """Return a context manager that begins a span, yields it and ends it; an exception marks it as failed.
 
-    The parameters are those of `start`, except that without `parent` the present span is the cause. If there is no
-    present span, the new one begins a trace.
+    `parent` is the trace context of what has caused the work; without it the present span is the cause. If there is no
+    present span, the new one begins a trace. `role` is the kind of span; `facts` are ids and codes that are added.
     """
     if _tracer is None:
         return _OFF

@@ -242,7 +242,11 @@ def _run_request(work: Work, request: Request, item: Item, kind: WorkKind) -> It
 
 
 def _record_call(work: Work, request: Request, item: Item, call: Call) -> bool:
-    """Record the result of an external call that was made. Return whether the request's steps go on."""
+    """Record the result of the item's external call in its request. Return whether the request's steps go on now.
+
+    After a success the request goes to its next step. After a failure its present step begins again, or it is scheduled
+    for a retry, held, failed or rejected.
+    """
     with item.span.current():
         if item.failure is not None:
             item.span.fail(item.failure)

@@ -177,9 +177,10 @@ def _send_some(
 def _record_safely(claim: Claim, outcomes: Outcomes) -> Outcomes:
     """Record the results of sending in one transaction; if that fails, record each result in a transaction of its own.
 
-    Return the results that could not be recorded yet, so that the caller can try again: otherwise a sent message would
-    be sent twice. If another transaction has locked the request, a sent message is recorded without its timeline entry.
-    A refusal is left for the next try, because it must be noted in the request.
+    `outcomes` maps each message to its error, None if it was sent. Return the results that could not be recorded yet,
+    so that the caller can try again: otherwise a sent message would be sent twice. If another transaction has locked
+    the request, a sent message is recorded without its timeline entry. A refusal is left for the next try, because it
+    must be noted in the request.
     """
     if not outcomes:
         return {}
@@ -223,7 +224,7 @@ def _send(runtime: Runtime, message: Message, details: Details | Exception) -> G
 
 
 def _record(claim: Claim, outcomes: Outcomes, *, told: bool = True) -> set[int]:
-    """Record the results of sending in one transaction.
+    """Record the results of sending in one transaction; `outcomes` maps each message to its error, None if it was sent.
 
     A sent message is recorded as sent, and a failed attempt is counted, even if the lease was lost. A message that was
     refused for good is never sent again; if it asks for a proof or for consent, this is noted in its request. After any
@@ -259,9 +260,10 @@ def _record(claim: Claim, outcomes: Outcomes, *, told: bool = True) -> set[int]:
 
 
 def _count_failed(claim: Claim, session: Session, outcomes: Outcomes, now: datetime) -> list[Message]:
-    """Record the failed attempts among the results; return their messages.
+    """Record in the messages which of them failed: refused for good, or to be sent again later. Return these messages.
 
-    Messages that are locked, or are no longer queued, are left out.
+    `outcomes` maps each message to its error, None if it was sent. Messages that another transaction has locked, or
+    that are no longer queued, are left out.
     """
     failures = {message.id: failure for message, failure in outcomes.items() if failure is not None}
     if not failures:

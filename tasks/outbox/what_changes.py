@@ -130,7 +130,10 @@ def described_plan(session: Session, found: Request, locale: Locale) -> ChangedT
 
 @dataclass(frozen=True, slots=True)
 class EndedTerms:
-    """What a cancellation ends: the last day, the names of all products in one language, and their costs until then."""
+    """What a cancellation ends: the contracts' last day, the names of all products in one language, and their costs.
+
+    `before` is the sum of the products' monthly and of their one-off prices. It is shown to the customer.
+    """
 
     last_day: date
     products: Sequence[str]
@@ -138,9 +141,10 @@ class EndedTerms:
 
 
 def ended_terms(session: Session, lines: Sequence[PriceLine], last_day: date, locale: Locale) -> EndedTerms:
-    """Return the products and costs that a cancellation ends, with names in the language `locale`.
+    """Return what a cancellation ends, to be shown on its page: last day, names of products, and their costs.
 
-    `lines` are the products with their prices, `last_day` is the contracts' last day.
+    `lines` are the products of the contracts with their prices. `last_day` is the contracts' last day, and is returned
+    as it is. The names are in the language `locale`.
     """
     products = all_products(session)
     return EndedTerms(last_day, [products[line.product_key].name(locale) for line in lines], costs_of(lines))

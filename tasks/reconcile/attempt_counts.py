@@ -1,4 +1,4 @@
-"""Job `attempt_counts`: delete the counts of failed attempts whose windows are over.
+"""Job `attempt_counts`: delete old counts of failed attempts to sign in or to enter a code.
 
 Anybody on the internet can cause such rows. Therefore they are not left to the daily job `leftovers`.
 """
@@ -13,5 +13,5 @@ _OVER = DeletionRule(AttemptCount, lambda now, _periods: AttemptCount.left_over(
 
 
 def clear_attempt_counts(run: Run) -> None:
-    """Delete the counts of failed attempts that no limit reads any more. Safe to run twice."""
+    """Delete counts of failed attempts that are too old to count for a limit on attempts. Safe to run twice."""
     delete_old(run, _OVER)

@@ -96,7 +96,10 @@ def _leaving(run: Run, after: int) -> Sequence[int]:
 
 
 def _staying(session: Session, account_ids: Sequence[int]) -> frozenset[int]:
-    """Return the ids of those accounts that stay linked to their main account after leaving its invoice."""
+    """Return the ids of those accounts that stay sub-accounts of their main account after leaving its invoice.
+
+    The person who took the account off the invoice has chosen so. If it left several times, the last choice counts.
+    """
     last = (
         sa.select(CollectiveInvoiceItem.account_id, CollectiveInvoiceItem.stays_linked)
         .ext(postgresql.distinct_on(CollectiveInvoiceItem.account_id))

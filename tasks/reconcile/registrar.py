@@ -47,9 +47,10 @@ class Ours:
     `address` is its SIP user and domain, `customer_number` that of its account. `record` is what the registrar should
     have: None for a closed trunk, and for one whose secret cannot be decrypted (`unreadable`). `on_its_way` is whether
     the trunk is about to be written to the registrar, so that a difference is no finding. `attempts` is how often
-    writing it has failed since the last success. `changed_there` is None unless the trunk was taken over and is not
-    adopted yet. It then gets the registrar's subscriber (None if there is none), and yields which parts were changed
-    there since.
+    writing it has failed since the last success. `changed_there` is a function for a trunk that was imported from a
+    running Kamailio and is not adopted yet: the portal does not write it. It gets the registrar's subscriber (None if
+    there is none), and yields what was changed there since: "secret", "numbers" or both. It is None for any other
+    trunk.
     """
 
     trunk_id: int
@@ -69,8 +70,8 @@ class Difference:
     `kind` is the kind of finding, and `what` names the parts of the trunk's record that differ; both are keys of tables
     in `tasks.wording.findings`. `foreign` is whether the registrar has the SIP user under another idempotency key, and
     would therefore refuse the trunk's record. `stays` is whether the registrar's rows stay as they are without the
-    staff's permission. These are rows that the portal never wrote, and rows of a trunk that the portal has forgotten or
-    has not adopted yet.
+    staff's permission. These are rows that the portal never wrote, rows of a trunk that the portal wrote and no longer
+    has, and rows of an imported trunk that the portal does not write yet (it is not adopted).
     """
 
     kind: str
@@ -93,8 +94,9 @@ def reconcile_registrar(run: Run) -> None:
     """Find differences between the portal's trunks and number blocks and the registrar's, report and repair them.
 
     What the registrar lacks or has differently is scheduled to be written again. Rows of the registrar without a trunk
-    or block of the portal are deleted. But while trunks are taken over and not adopted, nothing is deleted: these
-    trunks are left as they are, and reported if they have changed at the registrar since.
+    or block of the portal are deleted. But nothing is deleted while there are trunks that were imported from a running
+    Kamailio (taken over) and that the portal does not write yet (not adopted). These trunks are left as they are, and
+    reported if they have changed at the registrar since.
 
     Some deletions need the staff's permission (`run.allow_removals`). Without it, no SIP user is deleted that the
     portal did not write: it may be a customer's of a Kamailio that was there before. Nothing at all is deleted without

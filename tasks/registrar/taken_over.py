@@ -1,6 +1,7 @@
-"""Trunks that were taken over from a running Kamailio: find out whether it has changed them since.
+"""Trunks that were taken over (imported) from a running Kamailio: find out whether they have changed there since.
 
-Until a trunk is adopted, its old provisioning may still change it there. Such a change must not be overwritten.
+Such a trunk is adopted later: from then on the portal writes it to Kamailio. Until then, an older provisioning system
+may still change it there, and such a change must not be overwritten.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ _PLAIN_ALIAS = re.compile(r"\+49[1-9][0-9]{5,10}")
 
 @dataclass(frozen=True, slots=True)
 class TakenOver:
-    """A trunk that was taken over and is not adopted yet.
+    """A trunk that was imported from a running Kamailio and that the portal does not write there yet (not adopted).
 
-    `key` is the idempotency key under which the portal writes it. `state` (the column `SipTrunk.taken_over_as`) has
-    fingerprints of the login and of the numbers that the registrar had when the trunk was taken over.
+    `address` is its SIP user and domain. `key` is the idempotency key under which the portal will write it. `state`
+    (the column `SipTrunk.taken_over_as`) has fingerprints (keyed hashes) of the login and of the numbers that the
+    registrar had at the time of the import.
     """
 
     address: SipAddress
@@ -50,7 +52,10 @@ class TakenOver:
 
 
 def secret_of(found: Subscriber) -> str | None:
-    """Return a subscriber's password; if it has none, its digests in the form of a secret; None if it has neither."""
+    """Return a subscriber's SIP password, or its digests as a text if it has no usable password; None without either.
+
+    The text is `{HA1}` with both digests, as the portal stores it in place of a password.
+    """
     if found.login is None:
         return None
     ha1, ha1b, clear = found.login

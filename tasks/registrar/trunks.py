@@ -113,10 +113,10 @@ def write_due_trunks(runtime: Runtime, more_due: Callable[[], object]) -> None:
 
 
 def _changed_there(runtime: Runtime, trunks: Sequence[SipTrunk]) -> dict[int, GatewayError | None]:
-    """Return an error, by trunk id, for each trunk that was taken over and must not be written now.
+    """Return an error, by trunk id, for each imported trunk that must not be written to the registrar now.
 
-    These are trunks whose login or numbers have changed at the registrar since. If the registrar cannot be read, all
-    trunks that were taken over get its error.
+    These are trunks that are not adopted yet (never written by the portal), and whose login or numbers have changed at
+    the registrar since the import. If the registrar cannot be read, all trunks that are not adopted get its error.
     """
     theirs = {trunk.id: taken for trunk in trunks if (taken := taken_over(trunk)) is not None}
     if not theirs:
@@ -131,9 +131,10 @@ def _changed_there(runtime: Runtime, trunks: Sequence[SipTrunk]) -> dict[int, Ga
 
 
 def taken_over(trunk: SipTrunk | sa.Row[*tuple[Any, ...]]) -> TakenOver | None:
-    """Return the `TakenOver` of a trunk, or of a row of its columns.
+    """Return the data for comparing an imported trunk with the registrar; `trunk` may be a row of its columns.
 
-    None if the trunk was not taken over, is adopted or is closed.
+    Return None if the trunk was not imported from a running Kamailio, if the portal writes it already (it is adopted),
+    or if it is closed.
     """
     if trunk.unadopted_since is None or trunk.taken_over_as is None or trunk.state is TrunkState.CLOSED:
         return None

@@ -36,10 +36,10 @@ _REASONS = {
 
 
 class ForwardingImport(RowImport):
-    """An import of call forwardings that apply all week, checked by the rules of the portal's form.
+    """An import of call forwardings from a file. They apply all week, and must keep the rules of the portal's form.
 
-    Nothing is written to the registrar. Safe to run twice: a forwarding that the account already has, switched on or
-    off, is left unchanged.
+    Nothing is written to the registrar before the trunk is adopted, that is, written by the portal. Safe to run twice:
+    a forwarding that the account already has, switched on or off, is left unchanged.
     """
 
     required = ("sip_user", "condition", "target", "after_seconds")

@@ -1,6 +1,6 @@
-"""Adopt trunks that were taken over from a running Kamailio, if Kamailio still has the same logins and numbers.
+"""Adopt trunks that were imported from a running Kamailio, if Kamailio still has the same logins and numbers.
 
-The portal then manages these trunks.
+An imported ("taken over") trunk stays unchanged in Kamailio until it is adopted: from then on the portal writes it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ def adopt_unchanged(
     refuse: Callable[[str, list[str]], None],
     sip_user: str | None = None,
 ) -> int:
-    """Adopt all trunks that were taken over, or the one of `sip_user`; return how many were adopted.
+    """Adopt all trunks imported from a running Kamailio, or only that of `sip_user`; return how many were adopted.
 
-    A trunk whose login or numbers have changed at the registrar since the import is not adopted: `refuse` is called
-    with its SIP user and a list of what differs ("secret", "numbers"). Commits a transaction for each batch of 500
-    trunks. Raises `OperationalError` if the portal's database fails, and `GatewayUnavailable` if the registrar's does.
+    To adopt a trunk means that workers write it to the registrar (Kamailio) from now on. A trunk whose login or numbers
+    have changed there since the import is not adopted: `refuse` is called with its SIP user and a list of what differs
+    ("secret", "numbers"). `vault` has the keys for this comparison. Commits a transaction for each batch of 500 trunks.
+    Raises `OperationalError` if the portal's database fails, and `GatewayUnavailable` if the registrar's does.
     """
     adopted = after = 0
     while True:

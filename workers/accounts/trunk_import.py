@@ -119,8 +119,8 @@ class TrunkImport:
     If a row has no secret or no numbers, they are read from the registrar's tables `subscriber` and `dbaliases`.
     Nothing is written there. `domain` is SIP_DOMAIN, the only domain that Kamailio serves. `report` is called with
     every `Finding`, `progress` after every batch with the number of bytes read so far. With `dry` every batch is rolled
-    back. Safe to run twice, also after an interrupted run: a trunk that its account already has is left unchanged, or
-    updated if it is not adopted yet (`TrunkTakeover`).
+    back. Safe to run twice, also after an interrupted run: a trunk that its account already has is left unchanged. If
+    the portal does not write the trunk to the registrar yet (it is not adopted), its secret and numbers are updated.
     """
 
     def __init__(

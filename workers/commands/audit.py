@@ -18,7 +18,7 @@ app = typer.Typer(no_args_is_help=True, help="Check the audit log.")
 
 @app.callback()
 def _only_commands() -> None:
-    """Check the audit log against its seals (hashes that reveal later changes)."""
+    """Commands about the audit log: `verify` checks it against its seals (hashes that reveal later changes)."""
 
 
 @app.command()

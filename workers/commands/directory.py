@@ -25,7 +25,7 @@ OVERLAP = timedelta(hours=1)
 
 @app.callback()
 def directory() -> None:
-    """Export the entries of the telephone directory."""
+    """Commands about the telephone directory: `export` writes its entries as CSV."""
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""What console commands share that give a person a first login: check the input, create the login, send the link."""
+"""Functions for the console commands that give a person a first login: check input, create login, send the link."""
 
 from __future__ import annotations
 

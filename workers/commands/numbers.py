@@ -62,7 +62,8 @@ def withdraw(area_code: AreaOption, first_subscriber: FirstOption, size: SizeOpt
 
     Blocks that are assigned stay with their accounts, and return to the pool some time after they are given back. The
     next run of the job `registrar` deletes the withdrawn blocks from the registrar. `numbers stock` brings withdrawn
-    blocks back. Blocks that the job `registrar` reports as set aside are not changed.
+    blocks back. Blocks that the job `registrar` reports as set aside (the registrar lists one of their numbers under
+    another trunk) are not changed.
     """
     with open_database() as database:
         try:

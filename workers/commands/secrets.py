@@ -19,7 +19,7 @@ app = typer.Typer(no_args_is_help=True, help="Secrets that are stored encrypted.
 
 @app.callback()
 def secrets() -> None:
-    """Re-encrypt stored secrets after a change of SECRET_KEY."""
+    """Commands about stored secrets: `reseal` re-encrypts them after a change of SECRET_KEY."""
 
 
 @app.command("reseal")

@@ -164,7 +164,10 @@ def disable(email: EmailArgument) -> None:
 
 
 def _administered(session: Session, user: User) -> list[str]:
-    """Return the customer numbers of accounts that the user administers and of which no administrator can sign in."""
+    """Return the customer numbers of the user's accounts that are left without an administrator who can sign in.
+
+    Only accounts that the user administers, and that are not closed, are considered.
+    """
     mine = (
         sa.select(Account)
         .join(Membership, Membership.account_id == Account.id)

@@ -59,8 +59,8 @@ def empty(session: Session, now: datetime, taken: Collection[str] = ()) -> Pool:
 def refill(session: Session, pool: Pool, now: datetime) -> Restocked:
     """Add one single number to the pool, and retry the orders that were held because it had none.
 
-    Return how many blocks were added and which orders are retried. Raises `CannotPlay` if all 1,000 numbers of the
-    pool's range were added before.
+    Return how many blocks were added and which orders are retried. Raises `CannotPlay` if all 1,000 numbers that the
+    demo has for this pool (`Pool.prefix` with 000 to 999) were added before.
     """
     return restock(session, pool.area_code, _first_free(session, pool), 1, 1, now)
 
@@ -68,7 +68,8 @@ def refill(session: Session, pool: Pool, now: datetime) -> Restocked:
 def stock(session: Session, pool: Pool, now: datetime) -> None:
     """Add one single number to the pool, without retrying the orders that are held because it had none.
 
-    Raises `CannotPlay` if all 1,000 numbers of the pool's range were added before.
+    Raises `CannotPlay` if all 1,000 numbers that the demo has for this pool (`Pool.prefix` with 000 to 999) were added
+    before.
     """
     stock_pool(session, pool.area_code, _first_free(session, pool), 1, 1, now)
 
@@ -81,9 +82,9 @@ def _first_free(session: Session, pool: Pool) -> str:
 
 
 def _next_number(session: Session, pool: Pool) -> str | None:
-    """Return the next number to add to the pool: the number after the highest block in the pool's range.
+    """Return the next number to add to the pool, without its area code; None if all 1,000 were added before.
 
-    It is a subscriber number, without area code. Returns None if the range of 1,000 numbers is used up.
+    The demo has 1,000 numbers for the pool: `Pool.prefix` with 000 to 999, added in this order.
     """
     prefix = national_to_e164(pool.area_code)
     start = int(f"{prefix}{pool.prefix}000")

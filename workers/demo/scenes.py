@@ -62,11 +62,12 @@ FRESH = (
 class Stage:
     """The data prepared for one run of the demo.
 
-    `token` is the API token; `hanna` a contact with an unconfirmed e-mail address; `street` a street whose addresses
-    are not proved yet; `berlin` a number pool with free numbers; `empty` and `empty_too` pools without free numbers.
-    `fresh` has the new accounts by what happens to them in the run (`FRESH`). `more_area_code` is the area code of the
-    account that orders one more number, `certified_area_code` that of the account that orders so many that it needs a
-    certificate. `nobodys_number` is a customer number without an account.
+    `token` is the API token; `hanna` a contact with an unconfirmed e-mail address; `street` the name of a street whose
+    addresses are not proved yet; `berlin` a number pool with free numbers; `empty` and `empty_too` pools without free
+    numbers. `fresh` has the accounts created for the run, by a word for what happens to them, such as "cancelled"
+    (`FRESH`). `more_area_code` is the area code of the account that orders one more number, `certified_area_code` that
+    of the account that orders so many that it needs a certificate. `nobodys_number` is a customer number without an
+    account.
     """
 
     token: str
@@ -127,7 +128,10 @@ def clear_stage(session: Session, now: datetime) -> None:
 
 
 def scenes(stage: Stage, people: People) -> list[Scene]:
-    """Return all scenes of one run of the demo; none of their requests is submitted yet."""
+    """Return all scenes (requests with what people do until their end) of one run; none is submitted yet.
+
+    `stage` is the data prepared for the run; `people` act in the scenes in place of users and staff.
+    """
     rest = (
         _detach(stage),
         _detach_tomorrow(stage, people),

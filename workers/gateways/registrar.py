@@ -162,11 +162,15 @@ class KamailioRegistrar:
     def put_trunks(self, records: Sequence[TrunkRecord]) -> list[GatewayError | None]:
         """Create or update trunks in one transaction. Return each record's error, in order; None if it was written.
 
-        `GatewayRefused`: the SIP user exists under another idempotency key, or the database rejects a value.
-        `NumberTaken`: another trunk has one of the numbers; numbers that the trunk no longer has are deleted all the
-        same. `GatewayError`: another transaction has locked rows of the trunk, or a constraint is violated; after three
-        of these, all further records get it, too. `GatewayUnavailable`, for every record: the database does not answer
-        or reports any other error, such as a missing privilege.
+        The errors are:
+
+        - `GatewayRefused`: the SIP user exists under another idempotency key, or the database rejects a value.
+        - `NumberTaken`: another trunk has one of the numbers. Numbers that the trunk no longer has are deleted all the
+          same.
+        - `GatewayError`: another transaction has locked rows of the trunk, or a constraint is violated. After three
+          such errors the remaining records are not tried, and get this error, too.
+        - `GatewayUnavailable`, for every record: the database does not answer or reports any other error, such as a
+          missing privilege.
 
         If one record makes the transaction fail, each record is written in a transaction of its own. Safe to run twice:
         rows are replaced, and duplicates are deleted.

@@ -81,7 +81,7 @@ class KamailioSubscribers:
             return {found.address: found for found in _grouped(streams)}
 
     def remove(self, addresses: Collection[SipAddress]) -> None:
-        """Delete all rows of the SIP addresses, including calls and refused logins, in one transaction.
+        """Delete all rows of these SIP addresses, including records of calls and refused logins, in one transaction.
 
         Safe to run twice. Raises `GatewayUnavailable` if the database does not answer or reports an error.
         """
