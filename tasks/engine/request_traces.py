@@ -14,10 +14,11 @@ from tasks.tracing import Span
 
 
 def join_trace(request: Request) -> None:
-    """Begin an OpenTelemetry trace for a request that has none, and save it in `request.traceparent`.
+    """Begin an OpenTelemetry trace for a request that has none, and save its context in `request.traceparent`.
 
-    A request of a bulk (uploaded file) gets a trace of its own before its first step; otherwise the trace of the file
-    would contain thousands of requests. The new trace links to that of the file. Call this before `Request.begin`.
+    A request of a bulk (uploaded file) is created in the trace of the file, which would grow to thousands of requests.
+    Before its first step it therefore gets a trace of its own, which links to that of the file. Any other request that
+    has a trace keeps it. Call this before `Request.begin`.
     """
     is_new_row = request.bulk_id is not None and request.status is Status.ACKNOWLEDGED
     if request.traceparent is None or is_new_row:

@@ -130,8 +130,8 @@ def _single_byte_encoding(file: BinaryIO) -> Encoding:
 def _total_cost(found: Counter[bytes], encoding: str) -> int:
     """Return how implausible a file's text is in a single-byte encoding; 0 means that nothing is unusual.
 
-    `found` counts the pieces of the file that consist of a byte above 127 and its neighbours. The result is the sum of
-    `_cost_at` for all characters that are not ASCII.
+    `found` counts the pieces of the file that consist of a byte above 127 and its neighbours. Each character that is
+    not ASCII adds 0 (usual beside its neighbours) to 20 to the result.
     """
     total = 0
     for context, count in found.items():

@@ -53,8 +53,8 @@ NOTHING = Details({})
 class Receipts:
     """Reads the details of several receipt mails, with as many statements for all of them as for one.
 
-    The templates of `messages` must be in `RECEIPTS`. `base_url` is the portal's URL, with which links in attached PDFs
-    begin; `carrier` is the sender that these PDFs name.
+    `messages` are queued receipt mails, whose templates must be keys of `RECEIPTS`. `base_url` is the portal's URL,
+    with which links in attached PDFs begin; `carrier` is the sender that these PDFs name.
     """
 
     def __init__(self, session: Session, messages: Sequence[Message], base_url: str, carrier: Carrier) -> None:

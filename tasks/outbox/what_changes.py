@@ -119,9 +119,9 @@ def added_numbers(session: Session, request: Request, locale: Locale) -> AddedNu
 
 
 def described_plan(session: Session, found: Request, locale: Locale) -> ChangedTerms | AddedNumbers | None:
-    """Return a contract's terms before and after the request `found`, which asks for a change or for more numbers.
+    """Return products and costs of a contract before and after a change or an order of more numbers, for its page.
 
-    Return None for a request of another kind. Names are in the language `locale`.
+    `found` is the request for it. Return None for a request of another kind. Names are in the language `locale`.
     """
     if found.kind is Kind.NUMBERS:
         return added_numbers(session, found, locale)
@@ -132,7 +132,7 @@ def described_plan(session: Session, found: Request, locale: Locale) -> ChangedT
 class EndedTerms:
     """What a cancellation ends: the contracts' last day, the names of all products in one language, and their costs.
 
-    `before` is the sum of the products' monthly and of their one-off prices. It is shown to the customer.
+    `before` has the total monthly and the total one-off price of the products.
     """
 
     last_day: date

@@ -50,9 +50,10 @@ def reconcile_invoices(run: Run) -> None:
 def _leaving(run: Run, after: int) -> Sequence[int]:
     """Create detach requests for sub-accounts that were attached by a collective invoice and are no longer on it.
 
-    An account that is to stay linked is marked as attached by a link instead. An account without an administrator who
-    can sign in stays a sub-account, and is reported as a finding. Works on one page, of accounts with ids above
-    `after`, in one transaction. Return the ids of these accounts; empty after the last page.
+    An account that is to stay a sub-account, because it was taken off the invoice with that wish, is marked as attached
+    by a link instead. An account without an administrator who can sign in stays a sub-account, and is reported as a
+    finding. Works on one page, of accounts with ids above `after`, in one transaction. Return the ids of these
+    accounts; empty after the last page.
     """
     main = aliased(Account)
     with run.transaction() as session:

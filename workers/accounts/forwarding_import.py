@@ -1,4 +1,4 @@
-"""Import a file of call forwardings for trunks that were taken over from another registrar."""
+"""Import a file of call forwardings for trunks that were imported from another registrar, a running Kamailio."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def when(moment: datetime | None, form: str = "%d.%m.%Y %H:%M") -> str:
 
 
 def midday(day: date) -> datetime:
-    """Return noon of the day in Berlin."""
+    """Return 12:00 in Berlin on this day, a moment at which the prices of the day are valid."""
     return datetime.combine(day, time(12), BERLIN)
 
 

@@ -82,9 +82,9 @@ def _first_free(session: Session, pool: Pool) -> str:
 
 
 def _next_number(session: Session, pool: Pool) -> str | None:
-    """Return the next number to add to the pool, without its area code; None if all 1,000 were added before.
+    """Return the next number to add to the pool, without its area code; None if none is left.
 
-    The demo has 1,000 numbers for the pool: `Pool.prefix` with 000 to 999, added in this order.
+    The demo has 1,000 numbers for a pool, `Pool.prefix` with 000 to 999. The next one follows all that were added.
     """
     prefix = national_to_e164(pool.area_code)
     start = int(f"{prefix}{pool.prefix}000")

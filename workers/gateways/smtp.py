@@ -209,7 +209,7 @@ class SmtpMailer:
         self._drop()
 
     def _begin(self, seconds: float) -> None:
-        """Begin a conversation with the server, which ends after `seconds` whatever the server does."""
+        """Give a conversation with the server `seconds` from now: every wait after that raises `TimeoutError`."""
         self._ends = time.monotonic() + seconds
         self._patience = _TIMEOUT
 
