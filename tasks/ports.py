@@ -135,12 +135,15 @@ class TrunkRecord:
 
     @property
     def ha1(self) -> str:
-        """Return the digest HA1 (RFC 2617) of SIP user, domain and secret, for phones that log in as the user."""
+        """Return the digest HA1 (RFC 2617, 32 hexadecimal digits), by which phones log in as the SIP user."""
         return ha1_of(self.secret, self.sip_user, self.domain)
 
     @property
     def ha1b(self) -> str:
-        """Return the digest HA1 (RFC 2617) of SIP user, domain and secret, for phones that log in as user@domain."""
+        """Return the digest HA1 (RFC 2617, 32 hexadecimal digits), by which phones log in as user@domain.
+
+        It is empty if the password is not known, but only the digest for the SIP user alone.
+        """
         known = known_digests(self.secret)
         return known[1] if known else md5_of(f"{self.sip_user}@{self.domain}:{self.domain}:{self.secret}")
 

@@ -174,7 +174,7 @@ def resumed(traceparent: str | None) -> AbstractContextManager[None]:
 
 
 def is_wanted() -> bool:
-    """Return whether the environment names a collector, and does not switch traces off."""
+    """Return whether OpenTelemetry's environment variables name a collector of traces, and none turns traces off."""
     off = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     return not off and os.environ.get("OTEL_TRACES_EXPORTER") != "none" and any(map(os.environ.get, _ADDRESSES))
 

@@ -99,9 +99,9 @@ class Place:
 class Row:
     """A row of an uploaded table: `line` is its first line in the file, from 1, `cells` its texts by column key.
 
-    `fault` is the code of what is wrong with the row as a whole, None if nothing is: `line_too_long` and
-    `broken_quotes`, for which there are no cells; `too_few_columns` and `too_many_columns`. `widths` are the number of
-    cells in the row and in the headings; (0, 0) if unknown.
+    `fault` is the code of what is wrong with the row as a whole: `too_few_columns`, `too_many_columns`, `line_too_long`
+    or `broken_quotes`. It is None if nothing is wrong. With the last two codes `cells` is empty. `widths` are the
+    number of cells in the row and in the headings; (0, 0) if unknown.
     """
 
     line: int

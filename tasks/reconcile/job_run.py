@@ -52,7 +52,7 @@ class WorkerStops(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ScheduledJob:
-    """A scheduled job: its name, its interval and its function `work`.
+    """A scheduled job: its name, its interval, and the function `work`, which does the job and gets its `Run`.
 
     `every` is the time from the start of a successful run to the next run; after a failed run the job is retried
     earlier.

@@ -55,9 +55,10 @@ def _nothing_first(_session: Session, _ids: Sequence[Any]) -> None:
 class DeletionRule:
     """Which rows of a table are old, and whether they are deleted or overwritten.
 
-    `condition` returns the SQL condition for the old rows. `before` is called with the session and the rows' primary
-    keys, to delete or change what refers to the rows. With `values` the rows are not deleted: these columns get these
-    values. At most `batch` rows (None: `BATCH`) are processed in one transaction.
+    `condition` gets the present time and the retention periods that the carrier has chosen, and returns the SQL
+    condition for the old rows. `before` is called with the session and the rows' primary keys, to delete or change what
+    refers to the rows. With `values` the rows are not deleted: these columns get these values. At most `batch` rows
+    (None: `BATCH`) are processed in one transaction.
     """
 
     table: type[Base]

@@ -34,7 +34,7 @@ class TakenOver:
     state: bytes
 
     def differing(self, vault: Vault, found: Subscriber | None) -> Iterator[str]:
-        """Yield what the registrar has differently from what was taken over: "secret", "numbers", or both.
+        """Yield what has changed at the registrar since the trunk was imported from it: "secret", "numbers", or both.
 
         `found` is the registrar's subscriber, None if it has none: then nothing differs, because nothing would be
         overwritten. Nothing differs either if the portal has written the subscriber.
@@ -68,7 +68,7 @@ def secret_of(found: Subscriber) -> str | None:
 
 
 def numbers_of_aliases(aliases: Collection[tuple[str, str]]) -> frozenset[int] | None:
-    """Return the phone numbers of a subscriber's aliases as integers in E.164; None if one of them is no phone number.
+    """Return the phone numbers of a subscriber's aliases as integers in E.164; None if any alias is no phone number.
 
     `aliases` are pairs of number and domain.
     """

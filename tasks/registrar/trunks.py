@@ -92,8 +92,8 @@ def write_due_trunks(runtime: Runtime, more_due: Callable[[], object]) -> None:
     """Write a batch of due (changed) trunks to the registrar, and delete the registrar's rows of closed trunks.
 
     A trunk that fails is retried with exponential backoff, even if the registrar refuses it: its number may still be
-    assigned to a trunk that is about to release the number. A trunk that was imported from a running Kamailio is
-    written, and from then on kept in step, when it is first changed in the portal. If its login or numbers at the
+    assigned to a trunk that is about to release the number. A trunk that was imported from a running Kamailio is first
+    written when it is changed in the portal or adopted, and then after each change. If its login or numbers at the
     registrar have changed since the import, nothing is overwritten, and the job `registrar` reports it. `more_due` is
     called after claiming a full batch, because more trunks may be due. Safe to run twice, late or when nothing is due.
     """

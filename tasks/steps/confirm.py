@@ -55,10 +55,10 @@ def confirm(work: Work, request: Request) -> Outcome:
 def queue_end_mails(work: Work, request: Request) -> None:
     """Queue mails about a request that was rejected, cancelled or has failed.
 
-    The requester gets one; if there is none, or they have left the company, the main account's administrators do. For a
-    request of a running bulk (uploaded file) neither do: the uploader gets one mail when the bulk ends. The
-    administrators of the account to be attached also get a mail, if one of them has given or declined consent. So do
-    the administrators of the present main account, if it has answered a switch.
+    The requester gets a mail, or the main account's administrators do, if there is no requester or the requester has
+    left the company. For a request of a running bulk (uploaded file) they get none: the uploader gets one mail when the
+    bulk ends. The administrators of the account to be attached also get a mail, if one of them has given or declined
+    consent. So do the administrators of that account's present main account, if it has answered a switch.
     """
     for person in _requesters(work, request):
         _queue(work, request, "request_ended", _as_recipient(person))

@@ -329,8 +329,8 @@ def _end_or_renew(
 
     The proof, which other orders may share, is renewed only for a request that is not pending yet. It gets a new code
     if it is stale (valid for less than seven days), or if no other order waits for it. `another_waits` returns whether
-    another order does. The proof gets no new code before `new_after` has passed since its present code was requested,
-    so that nobody gets mails too often.
+    another order does. There is no new code before a pause (`proof.new_after`) since the present code was requested, so
+    that nobody gets mails too often.
     """
     if request.status is Status.PENDING:
         if work.now >= proof.expires_at:

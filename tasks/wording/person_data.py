@@ -102,9 +102,9 @@ KEYS: Mapping[str, str] = {
 def worded(data: Mapping[str, Any], locale: Locale) -> dict[str, Any]:
     """Return a person's data with its keys translated, for the file that the person downloads.
 
-    `data` is the nested dict that `models.views.person_data.person_data` returns. The first key of the result is
-    `ABOUT`, translated; its value explains the file. Values are not translated, nor are keys within `typed`, `facts`,
-    `scopes` and `details`. Raises `KeyError` for a key that `KEYS` does not have.
+    `data` is the nested dict that `models.views.person_data.person_data` returns. The first key of the result is "About
+    this file", translated; its value explains the file. Values are not translated, nor are keys within `typed`,
+    `facts`, `scopes` and `details`. Raises `KeyError` for a key that `KEYS` does not have.
     """
     return {translate(locale, ABOUT): translate(locale, _EXPLAINED), **_named(data, locale)}
 

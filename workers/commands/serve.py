@@ -51,7 +51,8 @@ def worker(
 ) -> None:
     """Run the workers, in place of this process.
 
-    Each kind of work has processes of its own, so that it does not wait for another kind.
+    Each kind of work has processes of its own, so that it does not wait for another kind. The first three kinds are
+    requests.verify, requests.provision and messages.send.
     """
     from workers.settings import WorkerSettings
 

@@ -27,11 +27,11 @@ class NoDialTone(Exception):
 
 
 def make_test_call(server: str, domain: str, registrar: Registrar, subscribers: Subscribers) -> str:
-    """Make a test call through the SIP server at `server` (host:port), and return a sentence with the times measured.
+    """Make a test call through the SIP server at `server` (host:port), and return an English sentence on the result.
 
-    `domain` is the SIP domain of trunks. The temporary trunk of the call is written by `registrar` and removed by
-    `subscribers`. Raises `NoDialTone` if the call fails, `GatewayError` if the registrar's database refuses the trunk
-    or does not answer.
+    It says how long registration and answer took, in milliseconds. `domain` is the SIP domain of trunks. The temporary
+    trunk of the call is written by `registrar` and removed by `subscribers`. Raises `NoDialTone` if the call fails,
+    `GatewayError` if the registrar's database refuses the trunk or does not answer.
     """
     # Two channels, because the trunk both makes and takes the call.
     trunk = TrunkRecord(
