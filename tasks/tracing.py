@@ -93,7 +93,7 @@ class Span:
             self._span.end(at)
 
     def ending(self) -> Callable[[], None]:
-        """Return a function that ends the span with the present time as its end, however late it is called.
+        """Return a function that ends the span; its end is the time of this call, however late the function is called.
 
         For work that counts only after a commit.
         """

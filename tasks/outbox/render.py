@@ -210,7 +210,7 @@ def _cell(text: str) -> str:
 
 
 def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
-    """Return the widths of the columns of a table in characters; 0 for the last column, which is not filled up."""
+    """Return the width of each column of a table, in characters; 0 for the last column, which is not padded."""
     return [*(max(map(len, column)) + 2 for column in list(zip(*rows, strict=True))[:-1]), 0]
 
 

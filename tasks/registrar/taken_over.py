@@ -54,7 +54,7 @@ class TakenOver:
 def secret_of(found: Subscriber) -> str | None:
     """Return a subscriber's SIP password, or its digests as a text if it has no usable password; None without either.
 
-    The text is `{HA1}` with both digests, as the portal stores it in place of a password.
+    The text is `{HA1}` followed by both digests. The portal stores it in place of a password.
     """
     if found.login is None:
         return None

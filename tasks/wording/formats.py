@@ -47,7 +47,10 @@ def day_text(at: datetime, locale: Locale) -> str:
 
 
 def last_day_text(end: datetime, locale: Locale) -> str:
-    """Format the last day of a period that ends at the moment `end`, as a day in Germany in the language `locale`."""
+    """Format the last day of a period, in German local time, in the language `locale`.
+
+    The period ends at the moment `end`; if that is midnight, its last day is the day before.
+    """
     return long_date(last_day(end), locale)
 
 
