@@ -1,4 +1,4 @@
-"""Load the typeface in which PDFs are usually printed into ReportLab, and reuse the parts that PDFs embed.
+"""Load into ReportLab the typeface that PDFs usually have, and reuse the parts of it that PDFs embed.
 
 `tasks.outbox.shaping` handles characters that this typeface lacks.
 """

@@ -16,10 +16,10 @@ def attach(work: Work, request: Request) -> Outcome:
     """Make the account a sub-account of the request's main account, and add a timeline entry. Returns None.
 
     A switch takes the account away from its former main account, which has agreed, in the same transaction. Running
-    requests about the account's contracts become those of its main account. Raises `AlreadyAttached`, which rejects the
-    request, if the account has a main account already, even this one: another request was faster. Of several requests
-    at the same time exactly one succeeds. Safe to run twice, because attaching and the request's next step are saved in
-    one transaction.
+    requests about the account's contracts belong to the new main account from then on. Any other request raises
+    `AlreadyAttached`, which rejects the request, if the account has a main account already, even this one: another
+    request was faster. Of several requests at the same time exactly one succeeds. Safe to run twice, because attaching
+    and the request's next step are saved in one transaction.
     """
     account = request.account
     assert account is not None

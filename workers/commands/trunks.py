@@ -1,4 +1,4 @@
-"""`standorte trunks …`: suspend and resume SIP trunks on the carrier's behalf; take over those of another registrar."""
+"""`standorte trunks …`: suspend and resume SIP trunks for the carrier; import and adopt those of a running Kamailio."""
 
 from __future__ import annotations
 
