@@ -107,7 +107,10 @@ def axe_source() -> str:
 
 
 def has_passed(shapes: list[str]) -> bool:
-    """Return whether axe-core has found all these shapes accessible before; `shapes` is what `SHAPES` returned."""
+    """Return whether axe-core has found page elements of all these shapes accessible before in this run.
+
+    A shape is the text that the JavaScript function `SHAPES` returns for an element: tag, classes and attributes.
+    """
     return not _checked.new_of(shapes)
 
 

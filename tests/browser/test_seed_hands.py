@@ -22,7 +22,10 @@ def press(visit: Visit, target: Locator, key: str = "Enter") -> None:
 
 
 def write(visit: Visit, words: str, typed: str) -> None:
-    """Press Tab until the field with the German label `words` (in the visit's language) has the focus; type `typed`."""
+    """Press Tab until the field with the label `words` has the focus, then type `typed`.
+
+    `words` is German; the label is looked for in the visit's language.
+    """
     tab_to(visit.page, visit.field(words))
     visit.page.keyboard.type(typed)
 

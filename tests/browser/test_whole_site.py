@@ -1,4 +1,8 @@
-"""Tests in the browser of one site from its order to its end: ordered, proved, taken over, called, and detached."""
+"""A test in the browser of one site, from its order until it is detached from its main account.
+
+The site is ordered and proved. Its administrator accepts the invitation, registers a phone system that takes a call,
+and forwards calls. All of that still works after the site was detached.
+"""
 
 from __future__ import annotations
 
@@ -54,9 +58,9 @@ class Telephony:
 def telephony(
     visit: Visit, kamailio: EmbeddedKamailio, registrar_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Telephony]:
-    """Provide a visit whose workers write trunks to a real Kamailio, and sipp to play phones.
+    """Provide a visit whose workers write trunks to a real Kamailio, and sipp, which plays phone systems.
 
-    Both are ended after the test.
+    After the test, sipp and the connection to Kamailio's database are ended.
     """
     registrar = KamailioRegistrar(registrar_url)
     runtime = visit.workers.runtime

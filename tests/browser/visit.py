@@ -141,9 +141,9 @@ class Pages:
 class Visit:
     """A user at the portal in a browser, and the workers that process what the user has ordered.
 
-    `person` is the user, `main` the user's main account, `way` the language and the screen. The methods take the German
-    texts of the pages and translate them to the visit's language. The first of the `facts` replaces the first `{}` in a
-    text, and so on; a fact is for example a customer number.
+    `person` is the user, `main` the user's main account, `way` the language and the screen. The methods are given the
+    pages' texts in German, and look for them in the visit's language. The first of the `facts` replaces the first `{}`
+    in a text, and so on; a fact is for example a customer number.
     """
 
     page: Page
@@ -161,36 +161,48 @@ class Visit:
         return self.workers.runtime.database
 
     def say(self, words: str, *facts: str) -> str:
-        """Return the German text `words` in the visit's language, with `facts` in place of each `{}`."""
+        """Return the German text `words`, translated to the visit's language; `facts` replace each `{}`."""
         return (words if self.way.language == "de" else ENGLISH.get(words, words)).format(*facts)
 
     def link(self, words: str, *facts: str) -> Locator:
-        """Return the link whose German text is `words`, in the visit's language, with `facts` for each `{}`."""
+        """Return the link with the text `words`; `facts` replace each `{}`.
+
+        `words` is German; the link is looked for in the visit's language.
+        """
         return self.page.get_by_role("link", name=self.say(words, *facts), exact=True)
 
     def button(self, words: str, *facts: str) -> Locator:
-        """Return the button whose German text is `words`, in the visit's language, with `facts` for each `{}`."""
+        """Return the button with the text `words`; `facts` replace each `{}`.
+
+        `words` is German; the button is looked for in the visit's language.
+        """
         return self.page.get_by_role("button", name=self.say(words, *facts), exact=True)
 
     def field(self, words: str) -> Locator:
-        """Return the form field whose German label is `words`, in the visit's language."""
+        """Return the form field with the label `words`.
+
+        `words` is German; the field is looked for in the visit's language.
+        """
         return self.page.get_by_label(self.say(words), exact=True)
 
     def choice(self, words: str) -> Locator:
-        """Return the link in the main part of the page that contains the German text `words`, in the visit's language.
+        """Return the link in the main part of the page whose text contains `words`, for example before an explanation.
 
-        An explanation may follow inside the link.
+        `words` is German; the link is looked for in the visit's language.
         """
         return self.page.get_by_role("main").get_by_role("link").filter(has_text=self.say(words))
 
     def text(self, words: str, *facts: str) -> Locator:
-        """Return the element whose whole German text is `words`, in the visit's language; `facts` replace each `{}`."""
+        """Return the element whose whole text is `words`; `facts` replace each `{}`.
+
+        `words` is German; the element is looked for in the visit's language.
+        """
         return self.page.get_by_text(self.say(words, *facts), exact=True)
 
     def sees(self, words: str, *facts: str) -> None:
-        """Expect a page with the German heading `words`, in the visit's language, that is no wider than the screen.
+        """Expect a page with the heading `words` that is no wider than the screen; `facts` replace each `{}`.
 
-        `facts` stand in place of each `{}`.
+        `words` is German; the heading is looked for in the visit's language.
         """
         expect(self.page.get_by_role("heading", name=self.say(words, *facts), exact=True)).to_be_visible()
         # Before its styles are loaded, a page has no meaningful width.
@@ -224,7 +236,7 @@ class Visit:
     def open_portal(self, *, by_form: bool = False) -> None:
         """Sign in and open the first page that the portal shows the user.
 
-        With `by_form` the sign-in page is filled in; otherwise the browser only gets the cookies of a sign-in.
+        With `by_form` the sign-in page is filled in; otherwise the browser gets the cookies of a sign-in without it.
         """
         if not by_form:
             sign_in_without_form(self.page, self.app, self.url, self.person.email)
@@ -239,15 +251,18 @@ class Visit:
         self.sees("Unternehmensstandorte")
 
     def open_menu(self, entry: str, *facts: str) -> None:
-        """Open the menu Mein Produkt and follow the link with the German text `entry`, with `facts` for each `{}`."""
+        """Open the menu Mein Produkt and follow the link with the text `entry`; `facts` replace each `{}`.
+
+        `entry` is German; the link is looked for in the visit's language.
+        """
         self.page.locator("summary").filter(has_text=self.say("Mein Produkt")).click()
         self.link(entry, *facts).click()
 
     def add_account(self, way: str, *, by_form: bool = False) -> None:
         """Sign in, press Nebenaccount hinzufügen, and follow the link with the German text `way`.
 
-        `way` leads to the order of a new sub-account, or to linking an existing account. With `by_form`, sign in by the
-        sign-in page.
+        The link leads to the order of a new sub-account, or to linking an existing account; it is looked for in the
+        visit's language. With `by_form`, fill in the sign-in page.
         """
         self.open_locations(by_form=by_form)
         self.link("Nebenaccount hinzufügen").click()

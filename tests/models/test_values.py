@@ -1,4 +1,4 @@
-"""Tests of customer numbers (as typed, and new ones), of number blocks as text, and of the choice of language."""
+"""Tests of small values: customer numbers, number blocks as text, and the choice between German and English."""
 
 from __future__ import annotations
 

@@ -31,8 +31,8 @@ from tests.fakes import FakeClock, FakeMailer, FakePrinter, FakeRegistrar
 class Pipeline:
     """The workers' code with fakes of outside systems and a main account, and methods to submit requests and run it.
 
-    `manager` is the administrator of `main`. `hints` gets an entry when the code has found a full batch, so that more
-    rows may be due; `told` are the kinds of work for which committed transactions made rows due.
+    `manager` is the administrator of `main`. `hints` gets the entry "more" whenever the code has found a full batch, so
+    that more rows may be due. `told` are the kinds of work for which committed transactions made rows due.
     """
 
     runtime: Runtime

@@ -1,6 +1,7 @@
-"""Tests of claims on due rows: extended while the work continues, released if nothing could be recorded.
+"""Tests of claims on due rows, by which one worker at a time works on a row.
 
-While an external system is down, rows that need it are not claimed.
+A claim is extended while the work continues, and given back for rows whose result could not be recorded. While an
+external system is down, rows that need it are not claimed.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def by_the_real_clock(pipeline: Pipeline, lease: timedelta) -> Runtime:
 
 
 def lock(session: sa.orm.Session, id: UUID) -> Request:
-    """Lock and return the request."""
+    """Return the request with this id, locked until the end of the session's transaction."""
     return session.get_one(Request, id, with_for_update=True)
 
 

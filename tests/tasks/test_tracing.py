@@ -129,7 +129,7 @@ def test_a_job_is_a_trace_of_its_own(pipeline: Pipeline, collector: Collector) -
 
 
 def broken(_work: Work, _request: Request) -> Outcome:
-    """Fail as a step with a bug, whose message has what a person typed."""
+    """Fail as a step with a bug does: raise an error whose message contains what a person typed."""
     raise ValueError("hanna.palmer@example.com")
 
 

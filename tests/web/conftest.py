@@ -202,7 +202,7 @@ def form_token(client: FlaskClient) -> str:
 def as_new(app: Flask) -> Flask:
     """Reset what earlier tests left in a shared application, and return the application.
 
-    Reset are the counters of failed attempts, and the process's default Celery app.
+    The counters of failed attempts become zero, and the process's default Celery app is again the web application's.
     """
     forget_attempts(app)
     sending_app("standorte-front", NO_REDIS).set_default()
@@ -246,8 +246,9 @@ def front_of(postgres: Any, database: Database, clock: FakeClock) -> Iterator[Fr
 def usual_with(usual_app: Flask, clock: FakeClock) -> Iterator[FrontOf]:
     """Provide a function that changes settings of the shared application, and returns a new test client of it.
 
-    Only limits and `registrar_url` can be changed, because the application uses the others while it is created.
-    `front_of` is for those, and takes longer. The usual settings are restored after the test.
+    Only limits and `registrar_url` can be changed: the application reads all other settings while it is created. For
+    those, the fixture `front_of` creates a new application, which takes longer. The usual settings are restored after
+    the test.
     """
     with usual_app.app_context():
         usual = resources()
@@ -280,8 +281,8 @@ _customers: dict[Emptying, bytes] = {}
 def _customer(database: Database, emptying: Emptying) -> tuple[Account, Principal, str]:
     """Create a main account, its manager, an API token, and numbers to order; return the first three.
 
-    They are created once for each process. Later tests get the same rows again, unless the database has other rows
-    already.
+    They are created once for each process, and later tests get the same rows back. Only if the database has other rows
+    already, new ones are created.
     """
     if emptying in _customers and emptying.put_back("customer"):
         kept: tuple[Account, Principal, str] = pickle.loads(_customers[emptying])
@@ -300,9 +301,9 @@ def _customer(database: Database, emptying: Emptying) -> tuple[Account, Principa
 
 @contextmanager
 def templates_leave_alone(app: Flask) -> Iterator[None]:
-    """Check that no transaction is open, and none begins, while the application renders a template.
+    """Check during the `with` block that no transaction is open or begins while a template is rendered.
 
-    The `with` block fails at its end if one was or did.
+    At the end of the block, fail with a list of the templates for which that was not so.
     """
     with app.app_context():
         engine = resources().database.engine

@@ -1,4 +1,4 @@
-"""Checks an HTML page: it follows the standard, ids are unique, references lead to an id, and it has no inline code."""
+"""Checks an HTML page: valid HTML, no id twice, no reference to a missing id, no inline styles or scripts."""
 
 from __future__ import annotations
 

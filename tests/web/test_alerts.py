@@ -1,6 +1,7 @@
 """Tests of the Prometheus alerts in docs/alerts.yml and of the panels in docs/grafana-dashboard.json.
 
-The metrics that they use exist. Each alert's metric rises when it should, and each alert has a runbook.
+Alerts and panels may only use metrics that exist. Each alert must have a runbook, and its metric must rise when the
+fault happens for which the alert is.
 """
 
 from __future__ import annotations
@@ -35,20 +36,29 @@ Figures = dict[str, list[tuple[dict[str, str], float]]]
 
 
 def names_in(expression: str) -> list[tuple[str, str]]:
-    """Return name and labels (as text) of each metric of the portal in a Prometheus expression."""
+    """Return the name of each metric of the portal in a Prometheus expression, with its labels.
+
+    The labels are the text between the braces, such as `status="held"`; "" without braces.
+    """
     return LABELLED.findall(expression)
 
 
 @pytest.fixture
 def quiet(front: Front, back: Back) -> Front:
-    """Provide the client of a system in which no alert should fire: among other things, the sweep has just run."""
+    """Provide the client of a web application for which no alert should fire.
+
+    The sweep, the task that looks for due work, is recorded as run just now.
+    """
     with back.runtime.database.transaction() as session:
         record_run(session, "sweep", back.clock())
     return front
 
 
 def figures(front: Front) -> Figures:
-    """Return the metrics of /metrics and of this process, by name: for each sample its labels and its value."""
+    """Return the samples of all metrics that /metrics shows or this process has, by name.
+
+    A sample is a pair of its labels (a dictionary) and its value.
+    """
     text = front.client.get("/metrics").text
     found: Figures = {}
     families = [*text_string_to_metric_families(text), *REGISTRY.collect()]

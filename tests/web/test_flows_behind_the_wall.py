@@ -1,6 +1,7 @@
 """Repeats tests of other modules with row-level security switched on.
 
-In these flows a person needs a row before the right to it begins, such as to accept an invitation, or after it ends.
+In each of them a person needs rows to which the right begins only later, such as to accept an invitation, or has
+already ended, such as those of an account that was detached.
 """
 
 from __future__ import annotations

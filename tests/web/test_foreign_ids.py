@@ -58,8 +58,8 @@ def first_wall_alone(postgres: EmbeddedPostgres) -> Iterator[None]:
 def foreign_things(front: Front, back: Back) -> dict[str, Any]:
     """Create objects of the client's main account, one of each kind: a draft, a trunk, a number block and so on.
 
-    In the test another customer requests them. Return lists of their ids, by the word that stands before the id in
-    URLs: `drafts`, `sip`, `number` and so on.
+    The test then requests these objects as another customer. Return lists of their ids, by the word that stands before
+    the id in URLs: `drafts`, `sip`, `number` and so on.
     """
     order = front.post("/orders", ORDER).get_json()["id"]
     with front.database.transaction() as session:
@@ -102,9 +102,10 @@ def foreign_things(front: Front, back: Back) -> dict[str, Any]:
 
 
 def kind_of(rule: Rule, name: str) -> tuple[str, str]:
-    """Return two keys for the parameter `name` of a URL rule: one for ids that exist, one for ids that do not.
+    """Return two keys for the parameter `name` of a URL rule, under which values for it can be looked up.
 
-    The first is a key of what `foreign_things` returns, the second a key of `MISSING`.
+    The first is a key of what `foreign_things` returns: ids of another customer's objects. The second is a key of
+    `MISSING`: an id that no object has.
     """
     if name in ("customer_number", "number"):
         return "number", "number"

@@ -32,7 +32,7 @@ _NOT_BY_CUSTOMERS = {"memberships", "users", "factor_resets"}
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A column of a table that refers to a row of another table."""
+    """The column `column` of the table `table`, whose values are keys of rows of the table `target`."""
 
     table: str
     column: str
@@ -51,9 +51,9 @@ def references() -> Iterator[Reference]:
 
 
 class Writer:
-    """Runs statements as the web application's role, for the administrator of the second of two companies.
+    """Runs SQL statements as the web application's role, for the administrator of the second of two companies.
 
-    All are rolled back.
+    Each statement is rolled back at once.
     """
 
     def __init__(self, world: World, superuser: sa.Engine) -> None:
@@ -92,9 +92,10 @@ class Writer:
         return (table, column, privilege) in self._granted
 
     def own_rows(self, table: str) -> list[dict[str, Any]]:
-        """Return the rows of the table that the administrator may insert again; none of them is the first company's.
+        """Return rows of the table that the administrator may insert; none of them is the first company's.
 
-        A row is a dict of column name to value.
+        They are copies of rows that exist, with some values changed where the copy would be refused. A row is a dict of
+        column name to value.
         """
         rows = [self._made_anew(table, row) for row in self._rows[table]]
         return [row for row in rows if self.insert(table, row) != REFUSED]
@@ -117,9 +118,9 @@ class Writer:
         return self._error(f"{statement} FROM jsonb_populate_record(null::{table}, :row)", {"row": json.dumps(row)})
 
     def update(self, reference: Reference, value: Any) -> str | None:
-        """Write `value` into the column of all rows that the caller sees, and roll back.
+        """Write `value` into the column of all rows that the administrator sees, and roll back.
 
-        Return the SQLSTATE of the error, "none" if the caller could change no row, or None if a row was changed.
+        Return the SQLSTATE of the error, the text "none" if no row could be changed, or None if a row was changed.
         """
         type = metadata.tables[reference.table].columns[reference.column].type.compile(_DIALECT)
         set = f"{reference.column} = CAST(:value AS {type})"
@@ -129,7 +130,10 @@ class Writer:
         return self._error(f"{statement} RETURNING 1", {"value": value})
 
     def _made_anew(self, table: str, row: dict[str, Any]) -> dict[str, Any]:
-        """Return the row with some other values, so that the role could insert it again: as it was when it was new."""
+        """Return the row with the values of some columns changed, so that inserting it is not refused.
+
+        For example, an account gets the state in which it was created, and an order another customer number.
+        """
         sub = next(one for one in self._rows["accounts"] if one["main_id"] == self.world.main)
         match table:
             case "accounts":

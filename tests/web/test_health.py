@@ -25,9 +25,9 @@ Start = Callable[[Callable[[Run], None]], None]
 
 @pytest.fixture
 def start(front: Front, clock: FakeClock) -> Start:
-    """Provide a function that runs the scheduled job `registrar`.
+    """Provide a function that runs the scheduled job `registrar` with other work than usual.
 
-    Its parameter is a function that does the job's work instead, and gets the `Run`.
+    It takes this work as a function, which is called with the running job (`Run`).
     """
     registrar = FakeRegistrar()
     ports = Ports(registrar, FakeMailer(), FakePrinter(), registrar, registrar)

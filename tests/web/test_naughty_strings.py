@@ -225,8 +225,8 @@ class Trial:
     def of(self, name: str, text: str) -> str:
         """Send the form with `text` in the field `name`; return what is wrong with the answer, "" if nothing is.
 
-        A form with a fault is sent once more after the rows were restored, because earlier input may have caused it.
-        After an error 500 it is not.
+        If something is wrong, restore the database's rows and send the form once more, because earlier input may be the
+        cause. After an error 500 it is not sent again.
         """
         for _ in range(2):
             answer = self._send(name, text)

@@ -155,7 +155,7 @@ TYPED = {
     "api.give_proof": {"kind": "link_code", "code": CODE}, "api.resend": {"what": "email"},
     "api.correct_contact_address": {"email": "kim@example.com"},
 }  # fmt: skip
-"""Valid input by endpoint; with invalid input, it would be checked before the right is."""
+"""Valid input by endpoint: invalid input would be refused before the right is checked."""
 UPLOADS = {"answers.upload", "api.upload_address_document", "api.upload_certificate_of_need"}
 
 
@@ -275,7 +275,10 @@ class World:
 
 
 def cells(world: World, rule: Rule) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the name of each account that has all objects which the URL needs, and values for the URL's parameters."""
+    """Yield pairs of an account's name and values for the URL's parameters, such as the account's ids.
+
+    Accounts that lack an object which the URL needs are left out.
+    """
     for name in PLACES:
         things = world.places[name].things
         values = {}

@@ -71,7 +71,7 @@ INSERT INTO audit_seals SELECT max(id), max(id), now(), sha256('') FROM audit_en
 
 
 def fill(connection: sa.Connection, main: int) -> None:
-    """Add rows of the main account `main` to the tables that stay empty when only pages are used."""
+    """Add rows of the main account with the id `main` to the tables that stay empty when only pages are used."""
     for statement in _FILL.split(";"):
         connection.execute(sa.text(statement), {"main": main} if ":main" in statement else {})
 
@@ -81,8 +81,8 @@ class World:
     """A portal with two companies, and callers of the second company, who must not see rows of the first.
 
     `foreign` has the primary keys of the first company's rows, by table. `callers` has the texts that tell the database
-    who a caller is, by name. `front` is connected as the web application's role. `main` and `sub` are ids of the second
-    company's accounts, `other_main` is the id of the first company's main account.
+    who a caller is, by a name such as "administrator". `front` is connected as the web application's role. `main` and
+    `sub` are ids of the second company's accounts, `other_main` is the id of the first company's main account.
     """
 
     foreign: Mapping[str, set[str]]

@@ -41,9 +41,10 @@ def test_a_hash_that_can_be_told_cannot_be_read(world: World) -> None:
 
 
 def _readable(world: World, email: str, statement: str, user_id: int) -> list[object]:
-    """Return what the SQL statement reads for an administrator; nothing if PostgreSQL refuses it.
+    """Return the values that the SQL statement reads for the main account's administrator.
 
-    `email` is the address that the transaction names as the caller's; `user_id` is a parameter of the statement.
+    Return an empty list if PostgreSQL refuses the statement. `email` is the address that the transaction names as the
+    caller's; `user_id` is the value of the statement's parameter `:user`.
     """
     with world.front.engine.connect() as connection:
         connection.execute(sa.text("SELECT tell_caller(:caller)"), {"caller": world.callers["administrator"]})

@@ -27,7 +27,7 @@ FIRST, LAST = first_moment(SPAN[0].first), first_moment(SPAN[-1].after)
 
 @st.composite
 def moments(draw: st.DrawFn) -> datetime:
-    """Draw a moment within `SPAN`: often a midnight in Berlin, or a microsecond before or after one."""
+    """Draw a moment from October 2027 to April 2028: often a midnight in Berlin, or a microsecond beside one."""
     day = SPAN[0].first + timedelta(days=draw(st.integers(0, (SPAN[-1].after - SPAN[0].first).days - 1)))
     beside = draw(st.sampled_from([0, 1, -1, 10 * 3600 * 10**6, draw(st.integers(0, 86_000 * 10**6))]))
     return min(max(first_moment(day) + timedelta(microseconds=beside), FIRST), LAST)

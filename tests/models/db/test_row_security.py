@@ -21,7 +21,7 @@ _ON = sa.text("SELECT relname FROM pg_class WHERE relrowsecurity AND relnamespac
 def owner(owner_database: Database) -> Iterator[Database]:
     """Provide the database, connected as its owner, with row-level security on.
 
-    After the test it is on or off as usual in this test run.
+    After the test it is switched to what is usual in this test run (the constant `ROW_SECURITY`).
     """
     assert apply_row_security(owner_database, on=True)
     yield owner_database

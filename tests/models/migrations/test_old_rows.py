@@ -210,8 +210,9 @@ def test_the_way_down_takes_along_what_the_program_before_does_not_know(
 ) -> None:
     """Write a change or a cancellation of a contract, and migrate down to `before`, which does not know such requests.
 
-    The request is deleted; the contract stays, with its newest line. Before that, each of the statements that break a
-    constraint must be refused by the constraint named.
+    The request is deleted; the contract stays, and the query `kept` finds its one row, with the value 7. Before that,
+    each UPDATE in `broken`, and the statement `again`, must be refused by the constraint that is named beside it.
+    `written` is the SQL that writes the request.
     """
     migrations.upgrade(empty)
     with empty.begin() as connection:

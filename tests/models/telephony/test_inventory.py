@@ -37,7 +37,7 @@ BLOCKS = [
 
 
 def give(session: Session, account: Account, area_code: str, first: int, size: int) -> NumberBlock:
-    """Add a number block with `size` numbers, beginning at `first`, to the account."""
+    """Give the account a block of `size` numbers, the first of which is `first` (E.164, as an integer); return it."""
     block = NumberBlock(area_code=area_code, first_number=first, size=size, account_id=account.id, available_from=NOW)
     session.add(block)
     session.flush()
@@ -57,9 +57,9 @@ def stocked(database: Database) -> Iterator[Session]:
 def by_hand(digits: str, plain: str) -> set[int]:
     """Return the first number of each block in `BLOCKS` that has a matching number, by checking each number.
 
-    `plain` is the text that is searched for, `digits` its digits. If `plain` begins with "+", a number matches that
-    begins with the digits in E.164. Otherwise the digits may also stand within it, or be its beginning as dialled with
-    0 or 00.
+    `plain` is the text that is searched for, `digits` its digits. If `plain` begins with "+", a number matches whose
+    E.164 form begins with the digits. Otherwise a number matches if its E.164 form contains the digits, or if they are
+    the first that one dials for it, with 0 or 00.
     """
     found = set()
     for _, first, size in BLOCKS:

@@ -32,7 +32,7 @@ OFFICE = "office@carrier.example"
 def limit(pipeline: Pipeline, **limits: int) -> None:
     """Let the workers apply these limits to each company, and send the back office's mails to `OFFICE`.
 
-    Limits that are not named are so high that no test reaches them.
+    `limits` are fields of `Limits`, such as `blocks`; all others are so high that no test reaches them.
     """
     pipeline.runtime = replace(pipeline.runtime, limits=replace(PLENTY, **limits), office_email=OFFICE)
 

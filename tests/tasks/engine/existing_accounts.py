@@ -67,9 +67,9 @@ class ExistingAccounts(RuleBasedStateMachine):
 
     @rule(place=st.integers(0, 5), decision=st.sampled_from(Decision), right=st.booleans())
     def answer(self, place: int, decision: Decision, right: bool) -> None:
-        """Answer one of the requests for consent, with the code from the mail, or with `right=False` another code.
+        """Answer one of the requests for consent with the code from its mail, or with a wrong code if not `right`.
 
-        `place` chooses the request.
+        `place` chooses the request: its index, modulo the number of requests that wait. Does nothing if none waits.
         """
         waiting = list(self.model.consents)
         if not waiting:

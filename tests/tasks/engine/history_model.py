@@ -29,11 +29,11 @@ COMPLETED = ("order_completed", "order_completed_contact")
 class Model:
     """What has to be true at the end of a random history.
 
-    `expected` has the final status of each request by its id. `rivals` has two link requests for the same account by
-    its customer number, of which exactly one is completed. `channels` has the channels of each changed trunk by its id.
-    `asked` has the proofs that an order still lacks ("email", "letter"), by the request's id. `consents` has the id of
-    the user who has to consent to a link, by the request's id. `files` has the number of orders of each bulk file by
-    its id. `numbers` has the id of the trunk for which more numbers were requested, by the request's id.
+    By a request's id: `expected` has its final status, `asked` the proofs that an order still lacks ("email",
+    "letter"), `consents` the id of the user who has to consent to a link, and `numbers` the id of the trunk for which
+    more numbers were requested. `channels` has the number of channels by the id of each changed trunk, `files` the
+    number of orders by the id of each bulk file. `rivals` has the ids of two link requests by the customer number of
+    the account that both are for: exactly one of them is completed.
     """
 
     expected: dict[UUID, Status] = field(default_factory=dict)

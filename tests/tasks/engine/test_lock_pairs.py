@@ -116,7 +116,8 @@ def undone(pipeline: Pipeline) -> Pipeline:
 def prepared(pipeline: Pipeline, bare: Scene, kind: str, names: list[str]) -> Scene:
     """Return a scene with the rows that the operations of these names need.
 
-    It is `bare` if none of them needs a preparation, otherwise a new scene of this kind.
+    It is `bare` if none of them needs rows of its own. Otherwise it is a new scene of the kind `kind`:
+    "linked", "alone" or "ordered".
     """
     preparations = [prepare for name in names if (prepare := OPERATIONS[name].prepare) is not None]
     scene = make_scene(pipeline, kind) if preparations else bare

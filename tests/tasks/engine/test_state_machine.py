@@ -146,9 +146,10 @@ class History(ExistingAccounts):
         place=st.integers(0, 5), what=st.sampled_from(["email", "letter"]), right=st.sampled_from([True, True, False])
     )
     def type_a_code(self, place: int, what: str, right: bool) -> None:
-        """Enter a code for one of the orders that wait for one: the right code, or with `right=False` another.
+        """Enter the code from the mail or letter of one of the orders that lack it, or a wrong code if not `right`.
 
-        `what` is the kind of code: "email" or "letter". `place` chooses the order.
+        `what` is the kind of code: "email" or "letter". `place` chooses the order: its index, modulo the number of
+        orders that lack such a code. Does nothing if there is none.
         """
         waiting = [id for id, lacks in self.model.asked.items() if what in lacks]
         if waiting:
@@ -215,7 +216,7 @@ class History(ExistingAccounts):
     def change_the_trunk(self, who: int, suspended: bool) -> None:
         """Change the newest trunk of customer `who` (0 or 1), if there is one, without a request.
 
-        With `suspended`, suspend it or resume it if it is suspended; otherwise renew its SIP password.
+        With `suspended`, suspend it, or resume it if it is suspended already. Otherwise renew its SIP password.
         """
         manager, now = self.customers[who][1], self.pipeline.clock.now
         with suppress(DomainError), self.pipeline.runtime.database.transaction() as session:

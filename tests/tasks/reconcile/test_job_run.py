@@ -1,4 +1,7 @@
-"""Tests of running scheduled jobs: one at a time, when they are due, recorded, and taken over if their worker dies."""
+"""Tests of running scheduled jobs: only when they are due, never twice at once, and recorded with what they found.
+
+If the worker of a run dies, another worker runs the job after the lease has ended.
+"""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def leave(pipeline: Pipeline, words: str) -> None:
 
 
 def left(pipeline: Pipeline) -> dict[type[Base], int]:
-    """Return how many rows each table of `TABLES` has, by the table's class."""
+    """Return the number of rows of each table from which the job `leftovers` deletes, by the table's class."""
     with pipeline.runtime.database.transaction() as session:
         return {table: session.scalar(sa.select(sa.func.count()).select_from(table)) or 0 for table, _ in TABLES}
 

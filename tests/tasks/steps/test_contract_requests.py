@@ -1,4 +1,4 @@
-"""Tests that an account's present main account sees requests and costs of its contracts, and no former one does."""
+"""Tests that requests and costs of an account's contracts are shown to its present main account, to no former one."""
 
 from __future__ import annotations
 

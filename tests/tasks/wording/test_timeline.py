@@ -28,7 +28,10 @@ EXPANDED = {"method": list(ProofMethod)}
 
 @dataclass(frozen=True)
 class Note:
-    """A timeline entry that the source code can write: the place where it does so, its code and its facts' names."""
+    """A timeline entry that the source code can write, with its code and the names of its facts.
+
+    `place` is where the source code does so: file and line, such as tasks/steps/attach.py:40.
+    """
 
     place: str
     code: str
@@ -51,7 +54,7 @@ def notes() -> Iterator[Note]:
 
 
 def codes(node: ast.expr) -> list[str]:
-    """Return all values that the expression `node` can have; it is the code of an entry in the syntax tree."""
+    """Return all values that an expression can have: the code that a call of `note` in a syntax tree is given."""
     if isinstance(node, ast.Constant):
         return [str(node.value)]
     if isinstance(node, ast.IfExp):
@@ -61,7 +64,7 @@ def codes(node: ast.expr) -> list[str]:
 
 
 def pieces(node: ast.expr) -> list[str]:
-    """Return all values that `node` can have; it is a part of an f-string in the syntax tree."""
+    """Return all values that a part of an f-string in a syntax tree can have."""
     if isinstance(node, ast.FormattedValue):
         assert isinstance(node.value, ast.Attribute)
         return [str(value) for value in EXPANDED[node.value.attr]]

@@ -67,7 +67,7 @@ def owned(front: Front) -> tuple[Account, User]:
 def statements() -> Iterator[list[str]]:
     """Record the SQL statements that run in the `with` block; yield a list that is filled when the block ends.
 
-    It gets the beginning of each statement, up to FROM, SET or VALUES.
+    The list then has one text for each statement: its beginning, without FROM, SET or VALUES and what follows.
     """
     said: list[str] = []
     with recorded_statements() as ran:

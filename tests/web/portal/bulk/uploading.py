@@ -71,7 +71,8 @@ def post(front: Front, address: str, **data: object) -> TestResponse:
 def press(front: Front, address: str) -> TestResponse:
     """Press the button that sends the rows of a bulk file as requests; return the answer.
 
-    `address` is the path of the bulk file's page. What the page shows now is confirmed.
+    `address` is the path of the bulk file's page. The page is opened first; its hidden field `shown`, a fingerprint of
+    what it shows, is sent along.
     """
     page = front.client.get(address).text
     shown = page.partition('name="shown" value="')[2].partition('"')[0]

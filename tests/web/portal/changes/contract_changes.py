@@ -65,7 +65,7 @@ def assert_asked_for(sent: TestResponse) -> None:
 
 
 def assert_planned_in_overview(front: Front, said: str) -> None:
-    """Fail unless cards and table of the overview contain the text `said`, and neither contains "In Bearbeitung"."""
+    """Fail unless the overview, as cards and as a table, contains the text `said` and not "In Bearbeitung"."""
     for view in ("karten", "tabelle"):
         overview = plain(get(front, f"/standortverwaltung?ansicht={view}"))
         assert said in overview and "In Bearbeitung" not in overview

@@ -29,9 +29,10 @@ SAID_WITH_TIME = re.compile(rf"(?:\d\. (?:{'|'.join(MONTHS)}) 2026, )\d\d:\d\d")
 
 @dataclass
 class Deadline:
-    """A deadline: `texts` are what pages, mails and letters say about it; `is_open` tells if it has not passed yet.
+    """A deadline, and what pages, mails and letters say about it.
 
-    Each text is cut so that it names one day only.
+    Each of `texts` is the short part of a page, mail or letter that names the deadline's day, and no other day.
+    `is_open` is a function that returns True until the deadline has passed.
     """
 
     texts: list[str]

@@ -1,4 +1,4 @@
-"""Tests which forms of the portal ask for the second factor again: those for decisions that are hard to undo."""
+"""Tests that the forms of the portal for decisions that are hard to undo ask for the second factor again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ DECIDES = frozenset({
     "stop_demanding_factor", "join_invoice", "answer_offer", "leave_invoice",
     "renew_recovery_codes", "submit_cancellation",
 })  # fmt: skip
-"""Names of functions of `models` that carry out such a decision; a page that calls one must ask again."""
+"""Names of the functions of `models` that carry out a decision which is hard to undo.
+
+A page that calls one of them must ask for the second factor again.
+"""
 ASKED_BY_OTHER_MEANS = {"consents.answer_by_code"}
 """Endpoints that need no sign-in. They lead a person with a second factor to a page that asks for it."""
 
@@ -67,7 +70,7 @@ def test_every_page_that_decides_such_a_thing_asks_again(usual_app: Flask) -> No
 
 
 def _names(view: object, module: str) -> Iterator[str]:
-    """Yield every name in the code of the view function `view`, and of the functions that it calls.
+    """Yield every name, such as that of a called function, in the code of `view` and of the functions that it calls.
 
     Only functions of the module named `module` are followed, at any depth.
     """
