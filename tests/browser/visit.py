@@ -103,7 +103,11 @@ class Contexts:
 
 
 class Pages:
-    """Opens pages, each in a separate browser context, and records script errors and blocked resources."""
+    """Opens pages, each in a separate browser context.
+
+    Records the script errors of the pages, and the resources that the Content Security Policy blocks; `close` fails if
+    there were any.
+    """
 
     def __init__(self, contexts: Contexts) -> None:
         self._contexts = contexts
@@ -236,7 +240,7 @@ class Visit:
     def open_portal(self, *, by_form: bool = False) -> None:
         """Sign in and open the first page that the portal shows the user.
 
-        With `by_form` the sign-in page is filled in; otherwise the browser gets the cookies of a sign-in without it.
+        With `by_form` the sign-in page is filled in; otherwise the browser only gets the cookies that a sign-in sets.
         """
         if not by_form:
             sign_in_without_form(self.page, self.app, self.url, self.person.email)

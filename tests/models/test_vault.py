@@ -1,4 +1,7 @@
-"""Tests of encrypting secrets, which can still be read after a change of the key, and of codes and fingerprints."""
+"""Tests of the vault, which encrypts secrets and derives codes and fingerprints from the secret key.
+
+A secret must still be readable after a change of the key. The key alone must not be enough to derive a code.
+"""
 
 from __future__ import annotations
 

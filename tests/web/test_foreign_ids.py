@@ -145,7 +145,8 @@ def fillings(rule: Rule, foreign: dict[str, Any], own_number: str) -> list[tuple
 def plain(answer: TestResponse, values: dict[str, Any]) -> tuple[int, str, str]:
     """Return status, redirect target and body of an answer, so that it can be compared with the answer for another id.
 
-    `values` are the parameters of the URL. Where the answer contains these ids, it gets "ID". CSRF tokens are left out.
+    `values` are the parameters of the URL: the ids and numbers among them are replaced by "ID" in the answer. CSRF
+    tokens are left out.
     """
     body = re.sub(r'(name="csrf_token"[^>]*value=")[^"]+', r"\1", answer.text)
     location = answer.headers.get("Location") or ""

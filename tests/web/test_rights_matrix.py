@@ -54,9 +54,9 @@ from workers.stack.postgres import EmbeddedPostgres
 
 ALL = os.environ.get("RIGHTS_MATRIX") == "all"
 TURNS = 1 if ALL else 5
-"""Only one case in so many is tried; with `RIGHTS_MATRIX=all` in the environment, every case.
+"""Only every fifth case (a person at a URL) is tried; with `RIGHTS_MATRIX=all` in the environment, every case.
 
-An odd number, so that in turn each of the people comes to each route: an even one would always meet the same tokens.
+The number is odd because there are four tokens: with an even one, only half of them would ever be tried.
 """
 
 PEOPLE = {

@@ -1,4 +1,4 @@
-"""Tests that each connection to PostgreSQL has limits: for connecting, for each answer, and for idle transactions."""
+"""Tests that each connection to PostgreSQL has time limits: to connect, for each answer, for idle transactions."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a_worker_that_was_stopped_holds_a_trunk_only_so_long(
 
 
 def test_no_part_connects_but_with_limits() -> None:
-    """Search the program's code for calls that connect without limits: `connect` of psycopg, and `create_engine`.
+    """Search the program's code for calls that connect without time limits: psycopg's `connect`, and `create_engine`.
 
     Only the two modules that set the limits may contain such a call.
     """

@@ -1,4 +1,4 @@
-"""Tests of connections to the database: a limit for every wait, the server's clock, and a read-only server."""
+"""Tests of connections to the database: time limits of all waits, the server's clock, and a read-only server."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class Sites:
 
 @pytest.fixture
 def sites(front: Front) -> Sites:
-    """Create one location in each state that the overview counts."""
+    """Create one location in each state that the overview counts; return their customer numbers."""
     with front.database.transaction() as session:
         main = session.get_one(Account, front.main.id)
         calm = sub(session, main, days=300)

@@ -1,4 +1,4 @@
-"""Tests of the page that cancels an account: what ends, the possible days, and what pages show before and after."""
+"""Tests of the page that cancels an account: what ends, the possible days, and how other pages then show it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the page that changes a contract: its form, the prices, and what pages show before and after the day."""
+"""Tests of the page that changes a contract: its form, the prices, and how other pages then show the change."""
 
 from __future__ import annotations
 

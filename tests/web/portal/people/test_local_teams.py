@@ -1,4 +1,4 @@
-"""Tests of the users of a location: the main account invites the first one, and then they manage themselves.
+"""Tests of the users of a location: the main account invites the first administrator, who then manages the others.
 
 An account always keeps an administrator.
 """

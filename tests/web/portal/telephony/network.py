@@ -36,7 +36,7 @@ class Network:
         return datetime.fromisoformat(str(row[0])).astimezone(BERLIN)
 
     def refuse(self, reason: str = "wrong_secret", tries: int = 3) -> None:
-        """Record that the registrar has refused the trunk's login `tries` times in a row.
+        """Record that the registrar has refused the login of the SIP user `USER` `tries` times in a row.
 
         `reason` is the code that Kamailio writes, such as "wrong_secret".
         """
