@@ -137,7 +137,7 @@ def served(_usual: Served, database: Database, registrar_url: str, clock: FakeCl
 
 @pytest.fixture(scope="session")
 def contexts(browser: Browser) -> Contexts:
-    """Provide the store of browser contexts that tests reuse."""
+    """Provide the pool from which tests take browser contexts, and to which they return them for later tests."""
     return Contexts(browser)
 
 

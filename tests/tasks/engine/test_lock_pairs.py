@@ -89,7 +89,7 @@ class Stops:
         self.of: dict[int, Stop] = {}
 
     def note(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
-        """Pass an executed statement to the `Stop` of this thread, if it has one.
+        """Pass an executed SQL statement to the `Stop` of this thread, which records its locks; do nothing without one.
 
         The parameters are those of SQLAlchemy's event "after_cursor_execute".
         """

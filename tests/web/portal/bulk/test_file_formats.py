@@ -24,8 +24,8 @@ def broken(part: str, content: bytes | None) -> bytes:
 def damaged(part: str, *, at: int, flag: bool = False) -> bytes:
     """Return an XLSX workbook with one order, in which one file of its ZIP archive, named `part`, is damaged.
 
-    Four bytes of that file's packed content, from the offset `at` on, are overwritten. With `flag` they are left as they
-    are, and the file is marked as encrypted instead.
+    Four bytes of that file's packed content, from the offset `at` on, are overwritten. With `flag` the content is left
+    as it is, and the file is marked as encrypted instead.
     """
     content = bytearray(as_xlsx([HEAD, row(1)]))
     with zipfile.ZipFile(io.BytesIO(content)) as book:
