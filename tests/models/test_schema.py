@@ -1,6 +1,6 @@
 """Tests that the worker, the command line and the web application each import the modules of all tables.
 
-Without that, a foreign key to a missing table would break a program's first flush.
+Without that, a program's first write to the database would fail: SQLAlchemy would not find a foreign key's table.
 """
 
 from __future__ import annotations

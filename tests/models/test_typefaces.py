@@ -1,4 +1,7 @@
-"""Tests of which characters can be printed with the installed typefaces, and of invisible joiners in names."""
+"""Tests of which characters can be printed with the installed typefaces.
+
+Also of the invisible characters in names that join the letters beside them: they are kept only where they do that.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tests that companies take turns: one with many mails or trunks does not delay the single one of another company."""
+"""Tests that workers serve companies in turn.
+
+A company with many due mails or trunks must not delay the single mail or trunk of another company.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Tests of the Prometheus alerts in docs/alerts.yml and of the panels in docs/grafana-dashboard.json.
 
 Alerts and panels may only use metrics that exist. Each alert must have a runbook, and its metric must rise when the
-fault happens for which the alert is.
+fault happens that it reports.
 """
 
 from __future__ import annotations

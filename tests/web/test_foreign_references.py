@@ -1,6 +1,6 @@
 """Tests that the web application's database role cannot write a row that refers to another company's row.
 
-Each row of the caller's own company is inserted once more, with one id replaced by one of the other company.
+Each row of the caller's own company is inserted once more, with one id replaced by an id of the other company.
 """
 
 from __future__ import annotations

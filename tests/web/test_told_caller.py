@@ -1,4 +1,7 @@
-"""Tests of how a transaction tells the database for which caller it acts: nobody can read, forge or keep that."""
+"""Tests of how a transaction of the web application tells the database for which caller it acts.
+
+Nobody else may read what was told, and nobody may forge what the database has found out about the caller.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the earliest day on which a contract can end, with month ends and leap years, and of its extensions."""
+"""Tests of a contract's terms: the earliest day on which it can end, and its extensions, also in leap years."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the towns that the portal knows from the start to lie in another town's local exchange area (Ortsnetz)."""
+"""Tests of the portal's own list of towns that lie in the local exchange area (Ortsnetz) of another town."""
 
 from __future__ import annotations
 

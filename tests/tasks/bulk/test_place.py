@@ -1,4 +1,7 @@
-"""Tests of bulk files: each row becomes one request, single requests go first, and one mail tells of the end."""
+"""Tests of bulk files: each row becomes one request, and the sender gets one mail when all of them have ended.
+
+Requests that belong to no bulk file are worked on first.
+"""
 
 from __future__ import annotations
 

@@ -116,7 +116,8 @@ class History(ExistingAccounts):
     def order(self, who: int, has_numbers: bool = True) -> UUID:
         """Place an order as customer `who` (0 or 1); the model expects that it is completed. Return its id.
 
-        `has_numbers`: the pool has numbers for it; otherwise it is held until the carrier adds some.
+        With `has_numbers`, the number pool has numbers for the order; without, the order is held until the carrier adds
+        some.
         """
         id = self._order(who, an_order() if has_numbers else NO_NUMBERS)
         self.model.expected[id] = Status.COMPLETED
@@ -301,7 +302,7 @@ class History(ExistingAccounts):
     def the_registrar_refuses(self) -> None:
         """Make the registrar refuse the next trunk that is written.
 
-        If it is an order's, the order fails until staff retry it.
+        If it is written for a new order, the order fails until staff retry it. Otherwise workers write it again later.
         """
         self.pipeline.registrar.failures.append(GatewayRefused("no"))
 

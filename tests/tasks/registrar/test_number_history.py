@@ -1,4 +1,4 @@
-"""Tests of the history of numbers: an order adds a row for its number block, which is kept for a fixed time."""
+"""Tests of the history of numbers: an order adds a row for its number block; the row is kept for a fixed time."""
 
 from __future__ import annotations
 

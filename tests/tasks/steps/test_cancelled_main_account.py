@@ -1,4 +1,7 @@
-"""Tests of cancelling main accounts: those with sub-accounts, new ones, and those that pay for others."""
+"""Tests of cancelling main accounts, which is possible only when no sub-account is left.
+
+A cancellation is held if the account gets a sub-account before its last day.
+"""
 
 from __future__ import annotations
 

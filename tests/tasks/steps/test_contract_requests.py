@@ -1,4 +1,4 @@
-"""Tests that requests and costs of an account's contracts are shown to its present main account, to no former one."""
+"""Tests that requests and costs of an account's contracts are shown to its present main account, not to former ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the limits of exports: one at a time for each account, few at a time in all, and a longest duration."""
+"""Tests of the limits of exports: one at a time for each account, few at a time in all, each for a limited time."""
 
 from __future__ import annotations
 

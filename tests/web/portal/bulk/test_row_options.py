@@ -1,4 +1,7 @@
-"""Tests of the optional cells of a row of a bulk file: options, people, and what the request line names."""
+"""Tests of the optional cells of a row of a bulk file.
+
+They are for options, people, and what the request line of incoming calls names.
+"""
 
 from __future__ import annotations
 

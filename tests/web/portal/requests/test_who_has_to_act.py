@@ -1,4 +1,4 @@
-"""Tests that a request's page and the overview both name everybody whose proof is missing."""
+"""Tests that a request's page and the overview both name every person from whom the request waits for a proof."""
 
 from __future__ import annotations
 
