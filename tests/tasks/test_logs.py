@@ -43,7 +43,7 @@ def doubled(work: Work, _: Request) -> Outcome:
 
 
 def no_number(work: Work, _: Request) -> Outcome:
-    """Fail as a step with an impossible cast; the first line of the database's error has an e-mail address."""
+    """Fail as a step whose SQL casts a text to a number; the first line of the error has an e-mail address."""
     work.session.execute(sa.text("SELECT CAST(CAST(:address AS text) AS integer)"), {"address": ADDRESS})
     raise AssertionError("unreachable")
 

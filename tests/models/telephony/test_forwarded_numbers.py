@@ -120,7 +120,7 @@ def test_ranges_are_equal_apart_or_one_inside_the_other(database: Database, comp
 
 
 def write(database: Database, company: Company, *ranges: tuple[int | None, int | None], enabled: bool = True) -> None:
-    """Insert forwardings when busy into the table, without the checks of the model.
+    """Insert forwardings with the condition "when busy" into the table, without the checks of the model.
 
     Each of `ranges` is the first and the last number (E.164, as integers) of a forwarding; None and None: all numbers
     of the account. `enabled` says whether the forwardings are enabled.

@@ -1,4 +1,4 @@
-"""Tests of cancelling main accounts, which is possible only when no sub-account is left.
+"""Tests of cancelling main accounts: only those without sub-accounts and open orders, which pay for no other account.
 
 A cancellation is held if the account gets a sub-account before its last day.
 """
