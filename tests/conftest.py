@@ -53,8 +53,8 @@ _IN_ONE_PROCESS = {
 class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]
     """Distributes tests among the processes of pytest-xdist: test by test, but a group of files to one process.
 
-    `_IN_ONE_PROCESS` has the groups. The mark `xdist_group` does not serve: pytest-xdist 3.8 cannot read it with pytest
-    9.2.
+    `_IN_ONE_PROCESS` has the group of each file that belongs to one. pytest-xdist's own mark for this, `xdist_group`,
+    cannot be used: pytest-xdist 3.8 cannot read it with pytest 9.2.
     """
 
     def _split_scope(self, nodeid: str) -> str:

@@ -50,7 +50,8 @@ class Lock:
 def locks_of(statement: str) -> Iterator[Lock]:
     """Yield the row locks that an SQL statement takes, also those on the rows to which new rows refer by foreign keys.
 
-    Locks on tables to which the operations only add rows (`_APPENDED`) are left out.
+    Locks on written rows of the audit log, findings, messages and timelines (`_APPENDED`) are left out: the operations
+    under test only add rows there, and no other transaction waits for a lock on a new row.
     """
     waits = not _NEVER_WAITS.search(statement)
     for how, only in _FOR.findall(statement):

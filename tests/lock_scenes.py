@@ -92,7 +92,10 @@ class Scene:
         return session.get_one(Account, self.id)
 
     def main(self, session: Session) -> Account:
-        """Return the pipeline's main account, loaded in the session. It is the scene's main account if it has one."""
+        """Return the test company's main account, loaded in the session.
+
+        The scene's account is its sub-account, or may become one.
+        """
         return session.get_one(Account, self.pipeline.main.id)
 
     def day(self, days: int) -> date:
@@ -107,8 +110,9 @@ Act = Callable[[Session, Scene], object]
 class Operation:
     """An operation that is run at the same time as another one: `act` is its transaction.
 
-    `prepare` makes the rows that it needs, and is committed before. `whole` is called instead of `act` if the operation
-    opens its transactions itself. `at` are the kinds of scenes (see `make_scene`) in which the operation is possible.
+    `prepare` makes the rows that the operation needs; this is committed before. `whole` is called instead of `act` if
+    the operation opens its transactions itself. `at` names the kinds of accounts for which the operation is possible:
+    "linked" (a sub-account), "alone" (no main account) or "ordered" (just ordered).
     """
 
     act: Act | None
@@ -168,9 +172,10 @@ def _somebody() -> Recipient:
 
 
 def _prepared(name: str, submit: Callable[[Session, Scene], Request]) -> Act:
-    """Return a function that submits a request by calling `submit`, and claims it as a worker does.
+    """Return the preparation of an operation: a function that calls `submit` and claims the new request as a worker.
 
-    It does so once in each scene, and stores the request's id in `Scene.ids` under `name`.
+    It stores the request's id in `scene.ids` under `name`, a name of the caller's choice. It does nothing if the scene
+    has an id of this name already.
     """
 
     def prepare(session: Session, scene: Scene) -> None:
@@ -184,10 +189,10 @@ def _prepared(name: str, submit: Callable[[Session, Scene], Request]) -> Act:
 
 
 def _free(name: str, submit: Callable[[Session, Scene], Request]) -> Act:
-    """Return a function that submits a request by calling `submit`, and leaves it unclaimed.
+    """Return the preparation of an operation: a function that calls `submit` and leaves the new request unclaimed.
 
-    A person can then cancel the request. The function submits it once in each scene, and stores its id in `Scene.ids`
-    under `name`.
+    A person can then cancel the request. The function stores its id in `scene.ids` under `name`, a name of the caller's
+    choice. It does nothing if the scene has an id of this name already.
     """
 
     def prepare(session: Session, scene: Scene) -> None:
@@ -198,9 +203,10 @@ def _free(name: str, submit: Callable[[Session, Scene], Request]) -> Act:
 
 
 def _worked_on(name: str) -> Act:
-    """Return a function that does all steps of a request as a worker does, in one transaction.
+    """Return an operation's transaction: a function that does all steps of a claimed request, as a worker does.
 
-    The request is the one whose id is stored in `Scene.ids` under `name`.
+    The request is the one whose id a preparation has stored in `scene.ids` under `name`. A step that has to wait ends
+    the function.
     """
 
     def act(session: Session, scene: Scene) -> None:
@@ -335,9 +341,9 @@ def _put_on_invoice(session: Session, scene: Scene) -> None:
 
 
 def _take_off(session: Session, scene: Scene) -> None:
-    """Set up an account that has left the collective invoice which attached it, but that stays a sub-account.
+    """Take the scene's account off its collective invoice; it stays a sub-account of the invoice's main account.
 
-    The job `invoices` has not yet read the invoice's row, which says that the account stays linked.
+    Its row of the invoice says so. The scheduled job `invoices` has not read this row yet.
     """
     _put_on_invoice(session, scene)
     account = scene.account(session)
@@ -392,7 +398,7 @@ def _confirm(session: Session, scene: Scene) -> None:
 
 
 def _of(function: Callable[..., object], *arguments: Any) -> Act:
-    """Return a function that calls `function` for the scene's person, account and trunk.
+    """Return an operation's transaction, which calls `function` for the scene's person, account and trunk.
 
     The arguments are session, person, account, id of the trunk, then `arguments`, and last the time `NOW`.
     """
@@ -404,7 +410,7 @@ def _of(function: Callable[..., object], *arguments: Any) -> Act:
 
 
 def _about(function: Callable[..., object], what: str) -> Act:
-    """Return a function that calls `function` for the scene's person and account and the id of another row.
+    """Return an operation's transaction, which calls `function` for the scene's person, account and another row's id.
 
     The id is the field of the scene that `what` names, such as "invitation". The arguments are session, person,
     account, id, and last the time `NOW`.
@@ -417,7 +423,7 @@ def _about(function: Callable[..., object], what: str) -> Act:
 
 
 def _for_account(function: Callable[..., object], *arguments: Any) -> Act:
-    """Return a function that calls `function` for the scene's person and account.
+    """Return an operation's transaction, which calls `function` for the scene's person and account.
 
     The arguments are session, person, account, then `arguments`, and last the time `NOW`.
     """

@@ -15,8 +15,8 @@ _MAPPED = re.compile(r"<([0-9a-f]{4})> <([0-9a-f]*)>")
 def printed_lines(content: bytes) -> list[str]:
     """Return the lines of text that the PDF shows in embedded typefaces, each with its characters from left to right.
 
-    This is their order on the page, also for right-to-left scripts. Fails if a character has no glyph in the typeface,
-    so that the page shows a box in its place.
+    A right-to-left script is thus returned in its order on the page, not in reading order. Fails if a character has no
+    glyph in the typeface, so that the page shows a box in its place.
     """
     reader = PdfReader(BytesIO(content))
     lines = []

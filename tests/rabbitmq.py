@@ -132,9 +132,9 @@ def skip_without_rabbitmq() -> None:
 
 @contextmanager
 def forgotten_queues(server: RabbitMQ) -> Iterator[None]:
-    """Delete the queues of hints, and the queue of the readiness check, before and after the `with` block.
+    """Delete the portal's Celery queues, and the queue of the readiness check, before and after the `with` block.
 
-    Also start the server again after the block, if it does not run then.
+    If the server does not run at the end of the block, start it again first.
     """
     with _channel(server) as channel:
         _delete(channel)
@@ -146,9 +146,9 @@ def forgotten_queues(server: RabbitMQ) -> Iterator[None]:
 
 
 def waiting_hints(server: RabbitMQ) -> dict[WorkKind, int]:
-    """Return how many hints wait in the queue of each kind of work; kinds without hints are left out.
+    """Return how many hints (Celery messages that rows are due) are in RabbitMQ's queue of each kind of work.
 
-    All queues must exist.
+    Kinds of work whose queue is empty are left out. All queues must exist.
     """
     with _channel(server) as channel:
         counts = {kind: channel.queue_declare(kind, passive=True).message_count for kind in WorkKind}

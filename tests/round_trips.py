@@ -23,7 +23,8 @@ class Traffic:
     """The numbers of round trips to PostgreSQL and of transactions in a `with` block; both are 0 until it has ended.
 
     A round trip ends with the server's message `ReadyForQuery`, so BEGIN and COMMIT count unless they are sent together
-    with a statement. Preparing a statement takes one more round trip, once for each connection (`PREPARED`).
+    with a statement. Preparing a statement takes one more round trip; psycopg does it once for each connection, when
+    the statement has run there a few times.
     """
 
     round_trips: int = 0

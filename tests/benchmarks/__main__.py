@@ -55,7 +55,7 @@ MOST_SLOWED = 1.5
 
 
 def dial_tone(system: System, size: Size) -> list[Figure]:
-    """Measure the milliseconds from a click at the portal until a phone system notices the order or change.
+    """Measure the milliseconds from a click at the portal until a phone system notices the order or change of a trunk.
 
     Also measure the registrations a second that Kamailio takes. Raises `LeftOut` without Kamailio; without sipp it
     raises `LeftOut` with the figures that do not need sipp.
@@ -91,7 +91,7 @@ def dial_tone(system: System, size: Size) -> list[Figure]:
 
 
 def throughput(system: System, size: Size) -> list[Figure]:
-    """Measure the orders completed a second with 1, 2 and 4 worker processes; return two figures for each number.
+    """Measure the orders completed a second with 1, 2 and 4 worker processes; return two figures for each of these.
 
     The first figure counts until all orders are completed, the second until all their mails have left as well. The
     baseline is the number of chains of four empty Celery tasks that as many processes complete a second.

@@ -24,9 +24,10 @@ from web.resources import resources
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The medians of all rounds for the portal (`ours`) and the bare endpoint (`bare`), and `traffic`.
+    """How fast POST requests were answered by the portal (`ours`) and by the bare endpoint (`bare`), and `traffic`.
 
-    `traffic` counts the round trips to PostgreSQL and the transactions of one order.
+    The first two are medians of all rounds. `traffic` counts the round trips to PostgreSQL and the transactions of one
+    order.
     """
 
     ours: Load

@@ -51,7 +51,7 @@ _Found = TypeVar("_Found")
 
 @dataclass(frozen=True, slots=True)
 class Felt:
-    """Seconds of each measured order, registration and change of a trunk."""
+    """The result of the benchmark: the seconds that each order, registration and change of a trunk has taken."""
 
     dial_tone: list[float]
     """Seconds from the POST of an order with all proofs given to the first 200 for a REGISTER of its new trunk."""
@@ -284,7 +284,7 @@ class _Customer:
     def _place(self, trunk: TrunkRecord) -> tuple[str, int]:
         """Return the customer number of the trunk's account, and the trunk's id in the portal's database.
 
-        Both are parts of the paths of the trunk's pages in the portal.
+        The paths of the trunk's pages in the portal contain both.
         """
         whole = sa.select(SipTrunk).options(selectinload(SipTrunk.account))
         with self.system.database.transaction() as session:

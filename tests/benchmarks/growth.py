@@ -81,10 +81,11 @@ WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY pg_total_
 
 @dataclass
 class Asked:
-    """What PostgreSQL did for one question, such as a page of the portal: statements, pages of 8 KiB and milliseconds.
+    """What PostgreSQL did for one question, such as a page of the portal.
 
-    Of the tables that grow, `indexes` are the indexes that were used, and `whole` the tables that a statement read
-    completely. `fails` is the error with which the question failed; empty if it was answered.
+    This is the number of statements, of pages of 8 KiB that were read, and of milliseconds. Of the tables that grow,
+    `indexes` are the indexes that were used, and `whole` the tables that a statement read completely. `fails` is the
+    error with which the question failed; empty if it was answered.
     """
 
     statements: int = 0
@@ -125,10 +126,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Growth:
-    """What was read for each question, by its name, with `few` orders and with `many`.
+    """What PostgreSQL read for each page, API call, job or claim, by its name, with `few` orders and with `many`.
 
-    `orders` is the number of orders in the larger case. `tables` are the tables that then have more than half as many
-    rows.
+    `orders` is the number of orders in the larger case. `tables` are the tables whose number of rows is then more than
+    half of `orders`.
     """
 
     few: dict[str, Asked]
@@ -138,7 +139,10 @@ class Growth:
 
 
 def measure(system: System, orders: int) -> Growth:
-    """Ask every question with `FEW` orders in the database, then again with about `orders`; return what was read."""
+    """Ask every question with `FEW` orders in the database, then again with about `orders`; return what was read.
+
+    A question is a page of the portal, an API call, a scheduled job, a sweep or a claim.
+    """
     with ExitStack() as stack:
         # A line for each mail and page would drown the table.
         configure_logging("json")
@@ -226,7 +230,7 @@ def _fill(connection: psycopg.Connection, filling: Filling, orders: int) -> None
 
 
 class Refused(Exception):
-    """Raised by a question to which the portal answers with an error; the message is the HTTP status."""
+    """Raised if the portal answers a page or an API call with an error; the message is the HTTP status."""
 
 
 Question = Callable[[], object]
@@ -234,7 +238,10 @@ Question = Callable[[], object]
 
 @dataclass(frozen=True)
 class _Questions:
-    """The questions by name, and the engines whose statements are explained while a question is asked."""
+    """What is measured, by name: functions that call a page or the API, run a job, or claim rows.
+
+    `engines` are the database engines over which they send their statements.
+    """
 
     by_name: dict[str, Question]
     engines: list[sa.Engine]

@@ -26,7 +26,7 @@ class Evidence:
     registrar: psycopg.Connection[dict[str, Any]]
 
     def ask(self, question: str) -> Rows:
-        """Return the rows of an SQL query on the portal's database."""
+        """Return the rows of an SQL query on the portal's database, each as a dictionary by column."""
         return self.portal.execute(question.encode()).fetchall()
 
     def password_digest(self, trunk: dict[str, Any]) -> str:
@@ -39,7 +39,7 @@ class Evidence:
         return hashlib.md5(f"{trunk['sip_user']}:{trunk['domain']}:{password}".encode()).hexdigest()
 
     def ask_registrar(self, question: str) -> Rows:
-        """Return the rows of an SQL query on the registrar's database."""
+        """Return the rows of an SQL query on the registrar's database, each as a dictionary by column."""
         return self.registrar.execute(question.encode()).fetchall()
 
 

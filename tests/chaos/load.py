@@ -61,11 +61,11 @@ class Owned:
 class Load:
     """All clients of a chaos run, and what they record.
 
-    `clients` is the number of general API clients; further ones use the portal's pages, send files and answer letters.
-    `owned` is how many accounts there are to link, `files` how many files of orders are sent at most. `accounts` are
-    the customer numbers that existed before the load, `accepted` has the calls that were answered with 202 (id, kind),
-    `cancelled` the ids of cancelled requests, `unanswered` the number of calls without an answer, `failed` the errors
-    on which a client stopped, `bulks` the ids of the files that were sent.
+    `clients` is the number of general API clients. Three more use the portal's pages, send bulk files, and enter the
+    codes of letters. `owned` is how many accounts there are to link, `files` how many bulk files are sent at most.
+    `accounts` are the customer numbers that existed before the load, `accepted` has the calls that were answered with
+    202 (id, kind), `cancelled` the ids of cancelled requests, `unanswered` the number of calls without an answer,
+    `failed` the errors on which a client stopped, `bulks` the ids of the files that were sent.
     """
 
     plant: Plant
@@ -299,9 +299,9 @@ class Load:
         return None
 
     def _portal(self) -> None:
-        """Order at the API, then add a forwarding and renew the SIP password on the portal's pages, again and again.
+        """Again and again, place an order by the API, then add a forwarding and renew the SIP password on the pages.
 
-        Ends when the load stops.
+        Return when the load stops.
         """
         customer = self.plant.customers[-1]
         while not self._over.wait(2 * PAUSE):
@@ -313,10 +313,10 @@ class Load:
                 self.pages.attempt("a new secret", partial(self.pages.renew_secret, customer.manager, number))
 
     def answers(self) -> list[dict[str, Any]]:
-        """Return all requests of the plant's customers as the API lists them, each with the fields `SAID`.
+        """Return all requests of the plant's customers as the API lists them, each as a dictionary.
 
-        `main` is added to each: the customer number of the account for which it was listed. If a list cannot be read,
-        that is added to `failed`.
+        It has only some of the API's fields (`SAID`), such as `id` and `status`. `main` is added to each: the customer
+        number of the account for which it was listed. If a list cannot be read, that is added to `failed`.
         """
         found: list[dict[str, Any]] = []
         for customer in self.plant.customers:

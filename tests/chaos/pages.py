@@ -63,9 +63,10 @@ class Pages:
         return code[1]
 
     def consent(self, owner: Principal, id: str) -> bool:
-        """Consent to the link request `id` as `owner`, an administrator of the account to be linked. Return True.
+        """Consent to the link request `id` as `owner`, an administrator of the account to be linked.
 
-        Safe to run twice: the second call changes nothing.
+        Return True, by which a caller of `attempt` knows that it succeeded. Safe to run twice: the second call changes
+        nothing.
         """
         with front.signed_in(self.port, owner) as browser:
             path = f"/zustimmung/{id}"

@@ -112,7 +112,10 @@ class Program:
 
 
 def end_together(programs: Collection[Program]) -> None:
-    """Ask all programs to end at the same time, and wait until each has ended."""
+    """Send all programs SIGTERM at the same time, and wait until each has ended.
+
+    A program that has not ended after 20 seconds is killed.
+    """
     for program in programs:
         program.ask_to_end()
     for program in programs:
@@ -171,7 +174,10 @@ class Plant:
         wait_until(lambda: accepts_connections(self.front_port), seconds=120, what="the front")
 
     def end_all(self) -> None:
-        """End every program, all at the same time."""
+        """Send every program SIGTERM at the same time, and wait until all have ended.
+
+        A program that has not ended after 20 seconds is killed. Servers and proxies keep running.
+        """
         end_together(self.programs.values())
 
 

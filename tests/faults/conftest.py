@@ -83,7 +83,7 @@ class Plant:
     def start_engine(self, stop: Stop | None = None) -> BaseProcess:
         """Start an engine: a process that does a worker's work without Celery.
 
-        With `stop` the process stops at the point of this name, such as `provision.after`, and waits there to be
+        With `stop` the process stops at the point that `stop` names, such as `provision.after`, and waits there to be
         killed.
         """
         log = self.directory / f"engine-{len(list(self.directory.glob('engine-*.log')))}.log"
@@ -106,7 +106,7 @@ class Plant:
         """Start an engine (a worker process without Celery), and run the `with` block while it is stopped at `point`.
 
         A point is a name such as `provision.after`. When the block ends, the engine is killed and another one starts.
-        Its clock is so far ahead that the claims of the killed engine have expired.
+        The new engine's clock is so far ahead that the claims of the killed engine have expired.
         """
         stop = Stop(point, self.directory / "reached")
         doomed = self.start_engine(stop)

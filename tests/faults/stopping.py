@@ -1,8 +1,8 @@
 """Makes a worker process fail once, at a named point in one of its steps or gateways.
 
-Production code has no switch for this. At points such as `provision.after` the process stops and waits to be killed. At
-`provision.timeout` it continues, but believes that the registrar has not answered. The points `receipt` and `mail` are
-the sending of a receipt, and of any other mail.
+Production code has no switch for this. At points such as `provision.after`, which comes after a step, the process stops
+and waits to be killed. At `provision.timeout` it continues, but believes that the registrar has not answered. Points
+that begin with `receipt.` or `mail.` lie before or after the sending of a receipt, or of any other mail.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def _stopping(stop: Stop, name: StepName, step: Step) -> Step:
 
 
 def install(stop: Stop) -> None:
-    """Wrap this process's gateways and steps so that it fails at the point of `stop`."""
+    """Replace this process's gateways and steps by wrappers, which make it fail at the point that `stop` names."""
     runtime = context.runtime()
     ports = replace(
         runtime.ports,

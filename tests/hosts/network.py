@@ -61,7 +61,8 @@ class Host:
         """Start a program on the host, in a new session, as `user` (None: root); return the process.
 
         It ends when this process ends. It runs in the folder `directory` (None: that of this process). The output is
-        appended to the file `log`. `launcher` are further arguments of `through_launcher`.
+        appended to the file `log`. `launcher` may have `death_signal`: the signal that the program gets when this
+        process ends (SIGTERM unless given).
         """
         with log.open("ab") as output:
             return subprocess.Popen(

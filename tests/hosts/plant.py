@@ -73,7 +73,10 @@ class Program:
             return set()
 
     def end(self) -> None:
-        """End the program and all its processes."""
+        """Send the program SIGTERM, kill it if it has not ended after 20 seconds, and then end its other processes.
+
+        Return when the program has ended.
+        """
         found = identify(self.process.pid)
         if found is not None:
             end_session(found, how=signal.SIGTERM, patience=20)
@@ -160,7 +163,10 @@ class Plant:
         return str(found or "").split()
 
     def end_all(self) -> None:
-        """End the balancer and every program; the database, Redis and mail servers keep running."""
+        """End the balancer and every program, one after the other, and wait until each has ended.
+
+        The database, Redis and mail servers keep running.
+        """
         self.balancer.stop()
         for program in self.programs:
             program.end()

@@ -127,7 +127,7 @@ def _need(*programs: str) -> None:
 
 
 class Softphones:
-    """Starts softphones, each with its own folder below `folder`, and registers their end with `running`."""
+    """Starts softphones, each with its own folder below `folder`; they are ended when `running` is closed."""
 
     def __init__(self, folder: Path, running: ExitStack) -> None:
         self._folder = folder

@@ -121,7 +121,7 @@ class Linphone(Softphone):
         self.do("terminate")
 
     def recordings(self) -> Sequence[Path]:
-        """Return the WAV file of the sound that the other party of the call has sent."""
+        """Return the WAV file of the sound that the other party has sent, as a sequence of one file."""
         return [self._folder / "heard.wav"]
 
     def end(self) -> None:

@@ -36,8 +36,8 @@ NETWORK = "127.0.0.2"
 class Within:
     """A SIP request that sipp sends within a call. `gets` is the expected status of the reply; an ACK gets no reply.
 
-    `target` is the Request-URI, `route` the value of the Route header; if empty, they are those of the call. `extra`
-    are further header lines.
+    `method` is the SIP method, such as "BYE", `target` is the Request-URI, `route` the value of the Route header; if
+    empty, they are those of the call. `extra` are further header lines.
     """
 
     method: str

@@ -42,14 +42,14 @@ LATE = '<recv response="180" optional="true"/>'
 
 
 def send(text: str) -> str:
-    """Return the step of a scenario that sends this SIP message."""
+    """Return the step of a sipp scenario, as XML, that sends the SIP message `text`."""
     return f"<send><![CDATA[\n{text.strip()}\n\n]]></send>"
 
 
 def reply(status: str, *, tag: str = "") -> str:
-    """Return the step that replies to the last received request with `status`, such as "200 OK".
+    """Return the step of a sipp scenario, as XML, that replies to the last received request.
 
-    `tag` is added to the To header.
+    `status` is code and text, such as "200 OK". `tag` is added to the To header: a parameter such as ";tag=7".
     """
     return send(f"SIP/2.0 {status}{_BACK.format(tag=tag)}")
 
@@ -88,9 +88,9 @@ RINGING = [
 
 
 def refusing(status: str, branches: int = 1) -> list[str]:
-    """Return the steps that refuse a call with this status, such as "486 Busy Here".
+    """Return the steps, as XML, with which a phone refuses a call with this status, such as "486 Busy Here".
 
-    The call must arrive in so many branches: Kamailio makes one for each registered contact.
+    They expect the call's INVITE `branches` times: Kamailio sends one to each registered contact.
     """
     steps: list[str] = []
     for branch in range(branches):
@@ -116,8 +116,8 @@ HANGING_UP = [
 def registering(who: str, contact: str, credentials: str, *, gets: int = 200, expires: int = 600) -> list[str]:
     """Return the steps that register `who` (user@domain): a REGISTER, the challenge, and a REGISTER with credentials.
 
-    `contact` is the value of the Contact header, `credentials` a header line, `expires` the requested seconds, `gets`
-    the expected status of the second REGISTER.
+    `contact` is the value of the Contact header, `credentials` header lines with a line break before each, `expires`
+    the requested seconds, `gets` the expected status of the second REGISTER.
     """
     request = (
         f"REGISTER sip:{who.partition('@')[2]} SIP/2.0\nFrom: <sip:{who}>;tag=[call_number]\nTo: <sip:{who}>\n"
@@ -132,7 +132,7 @@ def registering(who: str, contact: str, credentials: str, *, gets: int = 200, ex
 
 
 def behind_nat(step: str, announced: str, media: int) -> str:
-    """Return the step with other media in its SDP: with the address `announced` and the port `media`."""
+    """Return `step` with other media in its SDP: with the IP address `announced` and the port `media`."""
     return step.replace("c=IN IP4 [local_ip]", f"c=IN IP4 {announced}").replace("m=audio 40000", f"m=audio {media}")
 
 
@@ -155,9 +155,10 @@ def invite_head(line: Line, number: str, sender: str, extra: str) -> str:
 
 
 def ack(head: str, sequence: int, *, back: int) -> str:
-    """Return the ACK to the reply that refused the INVITE with this `head` and CSeq number.
+    """Return the text of the ACK to the reply that refused an INVITE.
 
-    The INVITE was sent `back` steps before in the scenario.
+    `head` is the INVITE's head (see `invite_head`), `sequence` its CSeq number. The step that sends the ACK must come
+    `back` steps after the one that sent the INVITE.
     """
     # It has the branch of that INVITE.
     text = head.replace("INVITE", "ACK").format(sequence, "").replace(">\nCSeq", ">[peer_tag_param]\nCSeq")
@@ -165,9 +166,10 @@ def ack(head: str, sequence: int, *, back: int) -> str:
 
 
 def request_within(head: str, sequence: int, method: str, extra: str = "") -> str:
-    """Return a request within the call that the INVITE with this `head` has begun, with this method and CSeq number.
+    """Return the text of a SIP request within a call, with this method and the CSeq number `sequence`.
 
-    `extra` are further header lines, each with a line break before it.
+    `head` is the head of the INVITE that has begun the call (see `invite_head`). `extra` are further header lines, each
+    with a line break before it.
     """
     sender = head.split("\n")[1]
     return f"{method} [next_url] SIP/2.0\n[routes]\n{sender}\nTo[$to]\nCSeq: {sequence} {method}{extra}{HEADERS}"

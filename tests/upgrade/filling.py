@@ -102,7 +102,7 @@ class Filling:
     def copy(self, rows: int) -> int:
         """Copy the remembered rows until all tables together have about `rows` more rows; return how many were added.
 
-        See `copy_times`, which does it.
+        Like `copy_times`, it needs a superuser and can be called once.
         """
         return self.copy_times(rows // max(1, sum(self._counts().values())))
 

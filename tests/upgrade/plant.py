@@ -90,12 +90,15 @@ class Plant:
         return url
 
     def end(self, version: Version) -> None:
-        """End the version's web front end, worker and beat as an upgrade does: they finish what they have begun."""
+        """Send SIGTERM to the version's web front end, worker and beat, one after the other; wait until each has ended.
+
+        They finish what they have begun, as in an upgrade; they are killed if that takes more than 20 seconds.
+        """
         for program in self._programs.pop(version.name, []):
             program.end()
 
     def end_all(self) -> None:
-        """End all programs of all versions."""
+        """End all programs of all versions, one after the other: by SIGTERM, or by SIGKILL after 20 seconds."""
         for programs in self._programs.values():
             for program in programs:
                 program.end()

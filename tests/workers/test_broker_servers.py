@@ -98,9 +98,10 @@ def test_hints_and_wrong_tries_go_over_tls_to_a_server_that_is_trusted(
 
 
 def counts_wrong_tries(url: str) -> FlaskClient:
-    """Return a client of a small application whose only page counts the entry of a wrong code, by the portal's limits.
+    """Return a client of a small application with one page, `/`: each GET counts as a try with a wrong code.
 
-    `url` is the URL of the Redis that has the counters.
+    The page answers 429 when the portal's limit for such tries is exceeded. `url` is the URL of the Redis that has the
+    counters.
     """
     app = Flask("counting")
     throttle = Throttle(app, url, Database("postgresql+psycopg://"))

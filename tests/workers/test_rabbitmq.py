@@ -1,4 +1,4 @@
-"""Tests of RabbitMQ as broker: hints, workers and beat with a real server that is killed or has foreign queues."""
+"""Tests of RabbitMQ as broker: hints, workers and beat with a real server that is killed or has a wrong queue."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Tests of `standorte web` as a separate process: its threads and connections, and requests with an ambiguous end.
 
-Also of one idempotency key that comes to two processes at the same moment.
+Such a request has malformed or contradictory headers about its length. Also tests one idempotency key that comes to two
+processes at the same moment.
 """
 
 from __future__ import annotations

@@ -40,9 +40,10 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def take(database: Database, file: Path) -> Take:
-    """Provide a function that writes lines to the CSV file and imports it; it returns the summary and all findings.
+    """Provide a function that writes lines to the CSV file and imports it; it returns a summary and all findings.
 
-    Its parameters are the lines and, as keywords, the file's `header` line and `encoding`.
+    The summary counts the rows and what became of them; a finding is a problem of a row, or a remark on it. The
+    function's parameters are the lines and, as keywords, the file's `header` line and `encoding`.
     """
 
     def take(*lines: str, header: str = HEADER, encoding: str = "utf-8") -> tuple[Summary, list[Finding]]:

@@ -1,4 +1,7 @@
-"""Tests of playing the demo's scenes: an expected result is accepted, and every other result is reported."""
+"""Tests of playing the demo's scenes: an expected result is accepted, and every other result is reported.
+
+A scene is one request to the portal, such as an order, with what people do until it ends.
+"""
 
 from __future__ import annotations
 

@@ -108,7 +108,8 @@ def account(network: Network, owner_database: Database) -> Account:
 def take(network: Network, worker_registrar_url: str, tmp_path: Path) -> Take:
     """Provide a function that writes lines to a CSV file of trunks and imports it.
 
-    Its parameters are the lines and, as keyword, `dry` for a dry run. It returns the summary and all findings.
+    Its parameters are the lines and, as keyword, `dry` for a dry run. It returns a summary, which counts the rows and
+    what became of them, and all findings: problems of rows, or remarks on them.
     """
 
     def take(*lines: str, dry: bool = False) -> tuple[TrunkSummary, list[Finding]]:

@@ -1,4 +1,8 @@
-"""Tests that call forwardings are imported from a CSV file, and reach the registrar only when a trunk is adopted."""
+"""Tests of importing call forwardings from a CSV file.
+
+They reach the registrar only when their trunk, which was imported from Kamailio's own tables, is adopted: from then on
+the portal writes its rows at the registrar.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +36,8 @@ Forward = Callable[..., tuple[RowSummary, list[Finding]]]
 def forward(network: Network, tmp_path: Path) -> Forward:
     """Provide a function that writes lines to a CSV file of forwardings and imports it.
 
-    Its parameters are the lines and, as keyword, `dry` for a dry run. It returns the summary and all findings.
+    Its parameters are the lines and, as keyword, `dry` for a dry run. It returns a summary, which counts the rows and
+    what became of them, and all findings: problems of rows, or remarks on them.
     """
 
     def forward(*lines: str, dry: bool = False) -> tuple[RowSummary, list[Finding]]:

@@ -357,7 +357,10 @@ def test_a_row_that_somebody_holds_takes_no_other_down(
 def test_after_a_few_held_rows_no_other_is_tried(
     registrar: KamailioRegistrar, registrar_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each trunk whose rows are locked costs the time that a lock may be waited for."""
+    """Lock the rows of eight trunks and write all: three fail, the others are left for later without a try.
+
+    Each try would wait for the lock until its time limit.
+    """
     trunks = [replace(TRUNK, key=f"many{place}", sip_user=f"many{place}", numbers=()) for place in range(8)]
     assert registrar.put_trunks(trunks) == [None] * 8
     registrar.close()

@@ -299,7 +299,7 @@ def test_more_than_a_small_share_of_our_leftovers_is_more_likely_our_mistake(net
 def test_what_we_never_wrote_is_only_removed_when_staff_have_looked(network: Network, before: Tables, row: str) -> None:
     """Add a row that the portal has not written: the job reports it, but removes it only with permission to delete.
 
-    A running Kamailio thus keeps its customers' SIP users, of which none has been imported yet.
+    So the SIP users of a Kamailio that is already in use stay, although none of them has been imported yet.
     """
     network.by_hand(row)
     strangers = network.everything()

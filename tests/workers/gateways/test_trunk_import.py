@@ -1,4 +1,7 @@
-"""Tests that trunks of a running Kamailio are imported, and that Kamailio's rows stay unchanged until the adoption."""
+"""Tests of importing the trunks of a running Kamailio.
+
+Kamailio's rows of a trunk stay unchanged until the trunk is adopted: from then on the portal writes them.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +37,10 @@ from workers.gateways.subscribers import KamailioSubscribers
 
 
 def adopt(network: Network, sip_user: str | None = None) -> tuple[int, dict[str, list[str]]]:
-    """Adopt all trunks that wait for it, or only the trunk of `sip_user`.
+    """Adopt the imported trunks, or only that of `sip_user`: from then on the portal writes their rows at Kamailio.
 
-    Return how many were adopted, and what differs at each of the others, by SIP user.
+    A trunk whose login or numbers have changed at Kamailio since the import is not adopted. Return how many trunks were
+    adopted, and what differs at each of the others ("secret", "numbers"), by SIP user.
     """
     refused: dict[str, list[str]] = {}
     there = network.runtime.ports.subscribers
