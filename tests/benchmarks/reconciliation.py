@@ -157,10 +157,10 @@ def _rows(place: int, secret: str, sealed: str) -> Iterator[Line]:
 
 
 def _spoil(ours: str, theirs: str, trunks: int) -> dict[str, int]:
-    """Do ten kinds of damage, each to `OF_EACH` rows; return how many findings of each kind the job has to make.
+    """Damage the databases in ten ways, each time `OF_EACH` rows.
 
-    The job is the measured one, `registrar`. `ours` is the URL of the portal's database, `theirs` of the registrar's,
-    which have `trunks` trunks.
+    Return how many findings of each kind the measured job, `registrar`, must then make. `ours` is the URL of the
+    portal's database, `theirs` of the registrar's. Each has `trunks` trunks.
     """
     with psycopg.connect(plain_url(ours)) as our_side, psycopg.connect(plain_url(theirs)) as their_side:
         step = trunks // (5 * OF_EACH)
@@ -207,7 +207,7 @@ def _spoil(ours: str, theirs: str, trunks: int) -> dict[str, int]:
 
 
 def _copy_all(urls: tuple[str, str]) -> float:
-    """Read all rows that the job `registrar` compares from both databases with COPY; return the seconds."""
+    """Read from both databases, by COPY, the tables that the job `registrar` compares; return the seconds."""
     began = time.perf_counter()
     for url, tables in zip(urls, _COMPARED, strict=True):
         with psycopg.connect(plain_url(url)) as connection:

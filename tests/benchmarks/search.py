@@ -37,9 +37,9 @@ FROM (
 
 @dataclass(frozen=True, slots=True)
 class Milliseconds:
-    """Median milliseconds of a search for a number by a part of it.
+    """Median milliseconds of a search for a phone number, by the digits that a user types.
 
-    The part is seven digits from within the number (`middle`), the `whole` number or three digits (`short`). `by_key`
+    A user types seven digits from within the number (`middle`), the `whole` number or three digits (`short`). `by_key`
     is the baseline: reading one row by its primary key.
     """
 

@@ -1,4 +1,4 @@
-"""The auditor's checks of requests: none is lost, doubled, unfinished or misreported, and no work stands still."""
+"""The auditor's checks of requests: none is lost, doubled or unfinished, the API is right, and no work stands still."""
 
 from __future__ import annotations
 

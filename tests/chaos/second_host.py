@@ -30,8 +30,9 @@ _SHOWN_WITHIN = 60.0
 def second_host(plant: Plant, off: float) -> Iterator[None]:
     """Run a second host, whose clock is `off` seconds fast (negative: slow), during the `with` block.
 
-    Adds what is wrong to `plant.unexpected`: the clock is not off or not reported as off, or somebody is signed in at
-    only one of the two web applications.
+    Before the block, check that the metrics report by how much the clock is off, and that who has signed in at one of
+    the two web applications is signed in at the other. Add what is wrong to `plant.unexpected`, as sentences. The
+    second host's programs are ended after the block.
     """
     front, worker = free_port(), free_port()
     counters = plant.directory / "second-counters"

@@ -68,9 +68,9 @@ def charges(evidence: Evidence) -> Iterator[str]:
     """Yield a finding for each contract whose lines do not follow from its order and from the changes completed since.
 
     A contract begins with the tariff, the number block and the options of the order, each once and at the agreed price.
-    Each change of the tariff ends the line of the old tariff and begins a new line at the same moment. Trunk and
-    registrar have the channels of the last change. A contract without an order must belong to an account that existed
-    before the run.
+    Each change of the tariff ends the line of the old tariff and begins a new line at the same moment. The trunk and
+    its row at the registrar must have the channels of the last change. A contract without an order must belong to an
+    account that existed before the run.
     """
     blocks = {row["block_size"]: row["key"] for row in evidence.ask("SELECT key, block_size FROM products")}
     channels = {

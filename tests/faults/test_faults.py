@@ -68,7 +68,8 @@ def test_a_celery_worker_killed_inside_a_step_is_replaced(plant: Plant, point: s
 def test_a_worker_killed_while_it_asks_for_proofs_is_replaced(plant: Plant, point: str) -> None:
     """Kill the worker at `point`: one receipt, one mail with a code and one letter are sent all the same.
 
-    With both codes entered, the order is completed.
+    With both codes entered, the order is completed. `point` names a moment in the worker's work, such as
+    `verify.before`.
     """
     contact = Contact("Nele Neu", "nele@example.com", None)
     place = Location("Filiale Mitte", "Torstr. 1", "10119", "Berlin")
@@ -92,7 +93,8 @@ def test_a_worker_killed_while_it_asks_for_proofs_is_replaced(plant: Plant, poin
 def test_a_worker_killed_while_it_links_is_replaced(plant: Plant, point: str) -> None:
     """Kill the worker at `point`: the account is attached, and no mail is written twice.
 
-    The mails are the receipt, the question to the owner, and one about the end to requester and owner each.
+    The mails are the receipt, the question to the owner, and one about the end to requester and owner each. `point`
+    names a moment in the worker's work, such as `verify.before`.
     """
     with plant.database.transaction() as session:
         owner = make_user(session)
@@ -125,7 +127,7 @@ def test_a_worker_killed_while_it_switches_is_replaced(plant: Plant, point: str)
     """Kill the worker at `point`: the account goes over to the new main account, and no mail is written twice.
 
     The mails are the receipt, the question to the present main account, and one about the end to each of the three
-    sides.
+    sides. `point` names a moment in the worker's work, such as `verify.before`.
     """
     with plant.database.transaction() as session:
         former, chief = make_main(session)
@@ -161,7 +163,8 @@ def test_a_worker_killed_while_it_switches_is_replaced(plant: Plant, point: str)
 def test_a_worker_killed_while_it_changes_a_contract_is_replaced(plant: Plant, point: str) -> None:
     """Kill the worker at `point`: the change is made once, on its day, with one new line in the contract.
 
-    One mail about the end is sent, and the registrar gets the new number of channels.
+    One mail about the end is sent, and the registrar gets the new number of channels. `point` names a moment in the
+    worker's work, such as `verify.before`.
     """
     plant.order_one_trunk()
     with plant.database.transaction() as session:
@@ -186,7 +189,8 @@ def test_a_worker_killed_while_it_changes_a_contract_is_replaced(plant: Plant, p
 def test_a_worker_killed_while_it_adds_numbers_is_replaced(plant: Plant, point: str) -> None:
     """Kill the worker at `point`: the trunk gets one new number block, and the contract one line for it.
 
-    One mail about the end is sent, the registrar gets the numbers, and no block stays reserved.
+    One mail about the end is sent, the registrar gets the numbers, and no block stays reserved. `point` names a moment
+    in the worker's work, such as `verify.before`.
     """
     plant.order_one_trunk()
     with plant.database.transaction() as session:
@@ -211,6 +215,7 @@ def test_a_worker_killed_while_it_closes_a_cancelled_account_is_replaced(plant: 
     """Kill the worker at `point`: the account is closed, and its contract ends at the agreed moment.
 
     One mail about the end is sent. The account has no numbers any more, and the registrar no record of the trunk.
+    `point` names a moment in the worker's work, such as `verify.before`.
     """
     plant.order_one_trunk()
     with plant.database.transaction() as session:

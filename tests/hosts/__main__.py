@@ -63,7 +63,7 @@ class _Run:
     def lose(self, loss: Loss, how: Cut, seconds: float) -> Span:
         """Cut the host's link, do what its operator would do then, and connect the host again after `seconds` or later.
 
-        Return what happened; also prints a line about it.
+        Return the times, and what the operator did; also prints a line about them. Waits until orders go through again.
         """
         host = self.plant.hosts[loss.host]
         loss.prepare(self.plant)

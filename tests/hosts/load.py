@@ -1,4 +1,4 @@
-"""The load of a run: a program that plays customers and sends orders over HTTPS at a steady rate.
+"""The load of `make hosts`: a program that plays customers and sends orders over HTTPS at a steady rate.
 
 `python -m tests.hosts.load TASK.json RECORD.jsonl`. TASK has the portal's `url`, the certificate `ca` of the authority
 to trust, the API `tokens` of the customers, the `rate` in orders a second, and the number `kept` of connections to keep

@@ -51,7 +51,7 @@ class Loss:
 
 
 class FrontLoss(Loss):
-    """The loss of a web front end: without an operator, the balancer stops using it, and uses it again later."""
+    """The loss of a web front end. An operator does nothing: the balancer stops using it, and uses it again later."""
 
     def complete_return(self, plant: Plant) -> None:
         plant.balancer.forget()

@@ -1,4 +1,4 @@
-"""What the customers of a run have seen, read from the file that the load writes (`tests.hosts.load`)."""
+"""What the customers saw during `make hosts`, read from the file that the load writes (`tests.hosts.load`)."""
 
 from __future__ import annotations
 

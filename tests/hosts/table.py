@@ -89,9 +89,9 @@ class Span:
         ]
 
     def last_error(self, record: Record) -> float:
-        """Return the seconds from the cut, or from the return, to the last 5xx answer after it; the longer of both.
+        """Return for how many seconds customers got 5xx answers after the cut, or after the return; the longer of both.
 
-        0 if there was none.
+        A 5xx answer before the return counts from the cut, a later one from the return. 0 if there was none.
         """
         ends = [one.ended for one in self._tries(record) if one.is_server_error]
         return max((end - (self.began if end < self.returned else self.returned) for end in ends), default=0.0)

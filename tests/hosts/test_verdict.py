@@ -1,4 +1,4 @@
-"""Tests of the verdict of `make hosts`: customers' records are read right, and what is not acceptable is reported.
+"""Tests of how `make hosts` judges a run: it reads the customers' records and reports what is not acceptable.
 
 A run that could not take place does not count as a success.
 """

@@ -270,7 +270,8 @@ class Sites:
         """Add a call forwarding to a location as the portal does, write it to the registrar, and return its id.
 
         It forwards calls to all numbers of the location, or to those from `first` to `last` (empty: to `first` alone).
-        `after_seconds` is how long a call rings before it is forwarded (only for the condition "no answer").
+        `after_seconds` is how long a call rings before it is forwarded (only for the condition "no answer"). `hours` is
+        the weekly schedule in which calls are forwarded.
         """
         with self.runtime.database.transaction() as session:
             draft = ForwardingDraft(condition, target, after_seconds, hours, first=first, last=last)

@@ -306,7 +306,10 @@ def call_in(line: Line, number: str, *, gets: int = 200, extra: str = "", sender
 
 
 def bye_out_of_nowhere(line: Line, target: str, *, gets: int) -> Played:
-    """Send Kamailio a BYE with the Request-URI `target` that belongs to no call, and expect the status `gets`."""
+    """Send Kamailio a BYE with the Request-URI `target` that belongs to no call, and expect the status `gets`.
+
+    Return the finished run of sipp.
+    """
     request = (
         f"BYE {target} SIP/2.0\nRoute: <sip:{LOOPBACK}:{line.server};lr>\nFrom: <sip:a@test>;tag=1\n"
         f"To: <sip:b@test>;tag=2\nCSeq: 1 BYE{HEADERS}"

@@ -56,9 +56,10 @@ SPELLINGS = {
 
 @pytest.mark.parametrize("number", SPELLINGS)
 def test_an_emergency_call_goes_where_the_address_says_whatever_else(sites: Sites, psap_port: int, number: str) -> None:
-    """Call with the trunk suspended, its only channel in use, and a foreign number in From: all spellings succeed.
+    """Call `number` (110 or 112) in all its spellings while the trunk is suspended and its only channel is in use.
 
-    Each call goes to the emergency number with the postal code of the location. With a wrong password it is refused.
+    From names a number that the trunk does not have. Each call must go to the emergency number with the postal code of
+    the location. A call with a wrong password must be refused.
     """
     berlin, hamburg = sites.order(channels=1), sites.order()
     for phone in (berlin, hamburg):

@@ -128,7 +128,7 @@ class Plant:
         """Run customers who place `rate` orders a second at the web front end `url`, for the time of a `with` block.
 
         The block begins when the first order has been accepted. `name` names the files of the customers' record and
-        log.
+        log. Raises `AssertionError` if the load has ended with an error.
         """
         task, file = self.directory / f"{name}.json", self.directory / f"{name}.jsonl"
         # No connection is kept: no proxy stands before this front that would send a call again on another one.

@@ -1,4 +1,4 @@
-"""Tests of the verdict of `make upgrade`: the older version is found, and what is not acceptable is reported.
+"""Tests of how `make upgrade` finds the older version, judges a run, and reports what is not acceptable.
 
 A run that could not take place does not count as a success.
 """

@@ -29,7 +29,7 @@ USER = "t000000000001"
 def query() -> str:
     """Return the SQL query of the route FORWARDINGS in Kamailio's configuration, as a query for psycopg.
 
-    The called trunk's SIP user and domain are those of the test. The called number and the time become parameters.
+    It asks for the trunk with the SIP user `USER`. Its parameters are, in this order, the time and the called number.
     """
     [found] = re.findall(
         r'route\[FORWARDINGS\] \{\s*.*?"registrar", "(.*?)",\s*"\$avp', CONFIGURATION.read_text(), re.S
