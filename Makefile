@@ -5,8 +5,10 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+# The tests that start whole programs, the stack, workers, Kamailio and phones, and end them while they work.
+PROGRAMS := tests/workers tests/sip tests/faults
 
-.PHONY: run test test-long bench chaos hosts upgrade release screenshots lock audit images compose-env check fmt clean setup tools collected packages
+.PHONY: run test test-programs test-long bench chaos hosts upgrade release screenshots lock audit images compose-env check fmt clean setup tools collected packages
 
 run: setup
 	@$(BIN)/standorte up
@@ -15,9 +17,13 @@ run: setup
 test:
 	@$(MAKE) --no-print-directory -j 2 check collected
 # Where Python may not write bytecode, each of the hundred programs that the tests start compiles ours anew.
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 $(addprefix --ignore=,$(PROGRAMS))
 
-# What `make test` tries in part, tried as a whole: every cell of the rights matrix, every string in every field, each
+# Another five minutes, which mostly wait for programs to start, to be killed and to recover.
+test-programs: tools
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 $(PROGRAMS)
+
+# What both try in part, tried as a whole: every cell of the rights matrix, every string in every field, each
 # two operations at once, hundreds of histories and of generated calls; and pages without row-level security, which would
 # hide a forgotten filter. Takes hours.
 test-long: tools
