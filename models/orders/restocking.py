@@ -13,7 +13,7 @@ from models.errors import InvalidField
 from models.requests.requests import Request
 from models.states import Reason, Status
 from models.telephony.area_codes import AreaCode
-from models.telephony.number_pool import RESERVED, WITHDRAWN, stock_pool
+from models.telephony.number_pool import RESERVED, SET_ASIDE, WITHDRAWN, stock_pool
 from models.telephony.numbers import NumberBlock
 from models.values import national_to_e164
 
@@ -31,10 +31,10 @@ class Restocked:
 
 @dataclass(frozen=True, slots=True)
 class PoolLine:
-    """How many number blocks of one size an area code has: free, in quarantine, given out (assigned), and withdrawn.
+    """How many number blocks of one size an area code has, by what they are: free, in quarantine, given out and others.
 
-    Reserved blocks count as given out. A block in quarantine becomes free by itself. Blocks that are set aside until
-    staff act (`set_aside_block`) are counted as in quarantine, too.
+    Reserved blocks count as given out. A block in quarantine becomes free by itself, one that is set aside only when
+    staff act (`set_aside_block`).
     """
 
     area_code: str
@@ -44,6 +44,7 @@ class PoolLine:
     quarantined: int
     given_out: int
     withdrawn: int
+    set_aside: int
 
 
 def restock(session: Session, area_code: str, first_subscriber: str, size: int, count: int, now: datetime) -> Restocked:
@@ -94,7 +95,7 @@ def ensure_range(session: Session, area_code: str, first_subscriber: str, size: 
 
 
 def pool_levels(session: Session, now: datetime, area_code: str | None = None) -> list[PoolLine]:
-    """Return, for each area code and block size, how many blocks are free, in quarantine, given out and withdrawn.
+    """Return how many blocks of each area code and size are free, in quarantine, given out, withdrawn and set aside.
 
     Sorted by area code, then block size. With `area_code`, only the lines of this area code are returned.
     """
@@ -106,9 +107,10 @@ def pool_levels(session: Session, now: datetime, area_code: str | None = None) -
             AreaCode.name,
             NumberBlock.size,
             counted(free, NumberBlock.available_from <= now),
-            counted(free, NumberBlock.available_from > now, NumberBlock.available_from != WITHDRAWN),
+            counted(free, NumberBlock.available_from > now, NumberBlock.available_from.not_in((WITHDRAWN, SET_ASIDE))),
             counted(sa.not_(free)),
             counted(free, NumberBlock.available_from == WITHDRAWN),
+            counted(free, NumberBlock.available_from == SET_ASIDE),
         )
         .join(NumberBlock, NumberBlock.area_code == AreaCode.code)
         .group_by(AreaCode.code, AreaCode.name, NumberBlock.size)

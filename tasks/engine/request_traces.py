@@ -24,7 +24,8 @@ def join_trace(request: Request) -> None:
     if request.traceparent is None or is_new_row:
         facts: dict[str, Any] = {"request": request.id, "kind": request.kind, "bulk": request.bulk_id}
         begun = tracing.start("request", link=request.traceparent, **facts)
-        request.traceparent = begun.traceparent
+        # None where this worker makes no traces: that of the file, which the front has begun, stays.
+        request.traceparent = begun.traceparent or request.traceparent
         begun.end()
 
 

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
+from uuid import uuid4
 
 import pytest
 
@@ -18,6 +19,7 @@ from models.requests.requests import Request
 from models.states import Kind, Status, StepName
 from tasks import tracing
 from tasks.engine import advance
+from tasks.engine.request_traces import join_trace
 from tasks.logs import configure_logging
 from tasks.ports import GatewayRefused, GatewayUnavailable
 from tasks.reconcile.job_run import run_job
@@ -176,6 +178,13 @@ def test_what_is_not_sampled_is_not_sent_and_its_decision_travels_along(
     traceparent = pipeline.request(id).traceparent
     assert traceparent is not None and int(traceparent[-2:], 16) % 2 == 0
     assert {span.name for span in collector.spans} == {"registrar.put_blocks"}
+
+
+def test_an_order_of_a_file_stays_in_its_trace_where_the_worker_makes_none() -> None:
+    of_file = f"00-{1:032x}-{1:016x}-01"
+    request = Request(bulk_id=uuid4(), kind=Kind.ORDER, status=Status.ACKNOWLEDGED, traceparent=of_file)
+    join_trace(request)
+    assert request.traceparent == of_file
 
 
 def test_log_lines_have_the_id_of_their_trace(

@@ -96,13 +96,13 @@ def going_on(orders: int) -> str:
 def show(
     area_code: Annotated[str | None, typer.Option(help="Only this one.", metavar="030")] = None,
 ) -> None:
-    """List the number pools with their blocks: free, resting (not to be assigned yet), given out, and withdrawn."""
+    """List the number pools with their blocks: free, resting, given out, withdrawn and set aside."""
     table = Table("area code", "Ortsnetz", box=None)
-    for heading in ("block of", "free", "resting", "given out", "withdrawn"):
+    for heading in ("block of", "free", "resting", "given out", "withdrawn", "set aside"):
         table.add_column(heading, justify="right")
     with open_database() as database, database.transaction() as session:
         for line in pool_levels(session, database.now(), area_code):
-            counts = (line.size, line.free, line.quarantined, line.given_out, line.withdrawn)
+            counts = (line.size, line.free, line.quarantined, line.given_out, line.withdrawn, line.set_aside)
             style = "" if line.free else "yellow"
             table.add_row(line.area_code, line.area_name, *map(str, counts), style=style)
     out.print(table if table.row_count else "No numbers in stock.")

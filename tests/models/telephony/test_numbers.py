@@ -99,10 +99,10 @@ def test_a_released_block_rests_before_somebody_else_gets_it(database: Database,
         early = NumberPool(session, over - timedelta(seconds=1), {})
         assert not early.has("030", 10)
         assert pool_levels(session, NOW) == [
-            PoolLine("030", "Berlin", 10, free=0, quarantined=1, given_out=0, withdrawn=0)
+            PoolLine("030", "Berlin", 10, free=0, quarantined=1, given_out=0, withdrawn=0, set_aside=0)
         ]
         assert pool_levels(session, over) == [
-            PoolLine("030", "Berlin", 10, free=1, quarantined=0, given_out=0, withdrawn=0)
+            PoolLine("030", "Berlin", 10, free=1, quarantined=0, given_out=0, withdrawn=0, set_aside=0)
         ]
         assert NumberPool(session, over, {}).take("030", 10, account_id).id == block.id
 
@@ -128,7 +128,7 @@ def test_a_block_that_is_withdrawn_and_comes_back_has_its_whole_rest(database: D
         withdraw_from_pool(session, *these)
         stock_pool(session, *these, over)
         assert pool_levels(session, over) == [
-            PoolLine("030", "Berlin", 10, free=2, quarantined=1, given_out=0, withdrawn=0)
+            PoolLine("030", "Berlin", 10, free=2, quarantined=0, given_out=0, withdrawn=0, set_aside=1)
         ]
 
 
@@ -210,7 +210,7 @@ def test_stocking_leaves_what_is_given_out_alone(database: Database, account_id:
     with database.transaction() as session:
         assert stock_pool(session, "030", "19999990", 10, 1200, NOW) == 1198
         assert pool_levels(session, NOW) == [
-            PoolLine("030", "Berlin", 10, free=1199, quarantined=0, given_out=1, withdrawn=0)
+            PoolLine("030", "Berlin", 10, free=1199, quarantined=0, given_out=1, withdrawn=0, set_aside=0)
         ]
     with database.transaction() as session, pytest.raises(InvalidField, match="not_aligned"):
         stock_pool(session, "030", "20000001", 10, 1, NOW)
