@@ -39,7 +39,11 @@ class GatewayRefused(GatewayError):
 
 
 class NotSent(GatewayRefused):
-    """A permanent failure on this machine, before the external system was contacted: it does not mean an outage."""
+    """Raised or returned when a call was not made at all, because this machine's data make it impossible.
+
+    Examples are a mail whose recipient cannot be written in a header, and a trunk whose stored secret cannot be
+    decrypted. Repeating the call cannot help. It does not show whether the external system works.
+    """
 
 
 class NumberTaken(GatewayRefused):

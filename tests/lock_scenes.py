@@ -138,10 +138,10 @@ class Operation:
 
 
 def make_scene(pipeline: Pipeline, kind: str) -> Scene:
-    """Create the rows for operations, and return them as a scene of the kind "linked", "alone" or "ordered".
+    """Create an account with the rows that operations need, and return it as a scene.
 
-    The scene's account is a sub-account, an account without a main account, or a newly ordered account. The order then
-    waits until its contact confirms the e-mail address.
+    `kind` says which account: "linked" (a sub-account), "alone" (no main account) or "ordered" (newly ordered). An
+    order waits until its contact confirms the e-mail address.
     """
     if kind == "ordered":
         contact = replace(an_order().contact, email="new@example.com")

@@ -129,7 +129,11 @@ def remind(session: Session, waiting: Mapping[int, Sequence[ComingRenewal]], now
 
 
 def _told(session: Session, addresses: Sequence[str], now: datetime) -> Mapping[str, set[str]]:
-    """Return, by e-mail address, which extensions earlier mails to it have named, as a set of `ComingRenewal.key`."""
+    """Return which extensions earlier mails to these e-mail addresses have named: by address, a set of their keys.
+
+    A key is a `ComingRenewal.key`. Only mails of the 120 days (`_TOLD_FOR`) before `now` count. The set of an address
+    without such a mail is empty.
+    """
     query = sa.select(Message.recipient_address, Message.occasion, Message.facts["told"]).where(
         Message.request_id.is_(None),
         Message.template == RENEWAL_MAIL,

@@ -239,7 +239,8 @@ def keep_price_list(session: Session, day: date, saved: str | None) -> None:
 def price_list_sql() -> sa.ScalarSelect[str]:
     """Return a scalar subquery that gives the price list of one day as JSON text, for use in another query.
 
-    Executing that query needs a parameter `day`, a date.
+    The text is an array with an object for each product, in price list order, whose keys are the columns of `Product`;
+    the subquery's value is NULL if there are no products. Executing that query needs a parameter `day`, a date.
     """
     priced = _prices_of_a_day().subquery("priced")
     rows = sa.func.json_agg(postgresql.aggregate_order_by(sa.literal_column("priced"), priced.c.position))

@@ -194,8 +194,9 @@ def offer_invoice(session: Session, principal: Principal, account: Account, now:
 def mails_of_offer() -> sa.Select[Message]:
     """Return a query for the mails, of any state, that ask the administrators of a sub-account to answer its offer.
 
-    The offer is a row of `InvoiceOffer`, and the sub-account a row of `Account`. The query names none itself: use it
-    inside a query that selects both, or add conditions on them.
+    It compares the columns of `Message` with those of `Account` (the sub-account) and `InvoiceOffer` (its offer), but
+    does not say which account and offer. So either add conditions that choose these two rows, by `Account.id` and
+    `InvoiceOffer.account_id`, or correlate it with an outer query on both tables.
     """
     return sa.select(Message).where(
         Message.request_id.is_(None),

@@ -208,10 +208,11 @@ class ChainCheck:
 
 
 class _Runs:
-    """The newest entry id and time that each run of sealing has reached, to find entries that were inserted afterwards.
+    """Finds entries that somebody has inserted into the audit log after newer entries had been sealed.
 
-    Seals with the same `sealed_at` belong to one run. An entry that is older than entries sealed in earlier runs was
-    inserted afterwards, unless its transaction was merely committed late.
+    The scheduled job seals all new entries in one run; seals with the same `sealed_at` belong to one run. So an entry
+    that is older than an entry sealed in an earlier run did not exist when that run sealed. It was inserted later,
+    unless its transaction was merely committed late. Entries are added in the order of their seals.
     """
 
     def __init__(self) -> None:
@@ -222,7 +223,7 @@ class _Runs:
         """The newest id and the newest time of all runs, including the current one."""
 
     def begin(self, sealed_at: datetime) -> None:
-        """Begin a new run of seals, made at the time `sealed_at`; the run before counts as an earlier one from now on.
+        """Begin the run whose seals were made at the time `sealed_at`, and close the run before.
 
         Does nothing if `sealed_at` is the time of the current run.
         """
@@ -231,11 +232,14 @@ class _Runs:
             self._sealed_at = sealed_at
 
     def close(self) -> None:
-        """End the current run, so that entries checked from now on are compared with its entries, too."""
+        """End the current run of sealing: from now on `is_late` compares entries with those sealed in it, too.
+
+        Entries of one run are not compared with each other, because one run may seal older entries after newer ones.
+        """
         self._closed = self._open
 
     def add(self, id: int, at: datetime) -> None:
-        """Add an entry to the current run, by its id and its time.
+        """Add an entry that was sealed in the current run, by its id and its time.
 
         An entry's time counts as that of the run's seals at the latest. Otherwise an entry dated in the future would
         make all later entries look as if they had been inserted afterwards.

@@ -120,10 +120,12 @@ def note_refused_sign_in(
 ) -> None:
     """Record in the audit log that a sign-in as the person with this e-mail address was refused, for the reason `why`.
 
-    `where` is the browser; None if the person's company must not see it, because another company has typed the password
-    as a proof. `is_last`: it was the last try that the limits allow for now. At most 20 entries for one person and one
-    `why` are recorded within 24 hours, and the last of them says so. The limit is for each `why`, so that many tries of
-    one kind do not hide those of another.
+    `where` is the browser in which it was tried. It is None if another company has typed the address and a password to
+    prove its right to the account: the person's company must not see that company's browser. `is_last`: the limits on
+    attempts allow no further try for now.
+
+    At most 20 entries for one person and one `why` are recorded within 24 hours; the 20th says that no more follow. The
+    limit is for each `why`, so that many tries of one kind do not hide those of another.
 
     Nothing is recorded for an address without a user. The duration does not reveal this: the same statements run, and a
     row is inserted and rolled back.
@@ -156,7 +158,7 @@ def note_refused_right(
     account, and only where the person has a role. This keeps the number from another company or another sub-account. An
     entry about an API token is added only to the log of the token's account.
 
-    At most 20 entries for one person are recorded within 24 hours, and the last of them says so.
+    At most 20 entries for one person are recorded within 24 hours; the 20th says that no more follow.
     """
     noted = _noted(session, person.user_id, AuditEvent.RIGHT_REFUSED, now)
     if noted >= MOST_REFUSALS_A_DAY:

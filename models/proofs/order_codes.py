@@ -137,9 +137,10 @@ def _nobodys_order() -> Request:
 
 
 def _wake(session: Session, orders: sa.Select[Request], now: datetime, key: str | None = None) -> None:
-    """Lock those of the orders that are pending, and schedule their next steps for now.
+    """Schedule the next steps of pending orders for now, because a proof for which they have waited was given.
 
-    With `key`, the `address_key` of a connection address, only steps of orders with that address are scheduled.
+    `orders` is a query; the pending ones of its orders are locked, after waiting for workers that have locked them.
+    With `key`, the `address_key` of a connection address, only orders with that address are scheduled.
     """
     # In the order in which the workers lock them. One that a worker is looking at is waited for: it may have read
     # the proof before it was given.

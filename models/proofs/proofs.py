@@ -250,9 +250,9 @@ class MainConsent(CodedProof, Base):
         return self.salted("main consent", str(self.request_id), str(person.id), str(issue or self.issue), *void)
 
     def answer(self, decision: Decision, by: int, now: datetime) -> None:
-        """Record what the main account's administrator with the user id `by` decided, in place of an earlier decision.
+        """Record the answer of the main account's administrator with the user id `by` to the question.
 
-        Callers check before whether an answer is still awaited.
+        Does not check anything: callers make sure before that there is no answer yet, because the first one counts.
         """
         self.decision, self.decided_by, self.decided_at = decision, by, now
 

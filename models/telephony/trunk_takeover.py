@@ -272,10 +272,10 @@ def unadopted_trunks(session: Session, after: int = 0, sip_user: str | None = No
 def adopt_trunks(session: Session, now: datetime, states: Mapping[int, bytes | None]) -> int:
     """Adopt trunks that were taken over: workers then write them and their numbers to the registrar. Return how many.
 
-    `states` maps the id of each trunk to its `SipTrunk.taken_over_as`, read when the registrar was compared with the
-    trunk: digests of the login and numbers with which it was taken over. A trunk is left out if it is adopted already,
-    or if another takeover has changed this value since. Each adoption is recorded in the audit log of the trunk's
-    account.
+    `states` maps the id of each trunk to its `SipTrunk.taken_over_as` at the time when the caller compared the trunk
+    with the registrar. That value has digests of the login and the numbers with which the trunk was taken over; it is
+    None for a trunk without them. A trunk is left out if it is adopted already, or if another takeover has changed this
+    value since. Each adoption is recorded in the audit log of the trunk's account.
     """
     # Accounts are locked before trunks: the entries of the audit log refer to them.
     ids = sa.select(SipTrunk.account_id).where(SipTrunk.id.in_(states))

@@ -34,22 +34,20 @@ PAUSE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Orders a second until all are confirmed and every mail has left, and the processor time of one order (`cpu`).
-
-    The processor time is in milliseconds, of all processes together.
-    """
+    """How fast orders were processed: orders per second, and the processor time of one order."""
 
     per_second: float
+    """The number of orders, divided by the seconds from sending the first until the last mail about them is sent."""
     cpu: float
     """Milliseconds of processor time for one order, of all processes together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The rates of single orders and of a bulk file's orders, and how long other people waited during the bulk file.
+    """What the benchmark of a bulk file has measured, in orders per second and in seconds.
 
-    `answered` is the seconds until the browser got an answer to the form that sends the bulk file. `waits` are the
-    seconds from sending to completed of another customer's single orders during the bulk file.
+    `single` and `bulk` are the rates at which the system completes orders that are sent one by one, and those of a
+    bulk file. `answered` and `waits` say how long people wait while the system processes the bulk file.
     """
 
     single: Rate

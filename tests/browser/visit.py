@@ -36,9 +36,9 @@ def chromium() -> str | None:
 
 @dataclass(frozen=True)
 class Way:
-    """How a visitor uses the portal: language, screen size and JavaScript.
+    """The settings of a visitor's browser: its language, screen size, and whether JavaScript runs (`scripts`).
 
-    `size` is the screen's width and height in pixels; `scripts` says whether JavaScript runs.
+    `size` is the screen's width and height in pixels.
     """
 
     language: Locale = "de"
@@ -62,8 +62,9 @@ EVERYWHERE = [*ONCE_EACH, Way("de", PHONE), Way("en")]
 class Contexts:
     """A pool of browser contexts that tests reuse, because a new context starts a process and loads all files again.
 
-    When a test returns its context, the pages are closed and the cookies deleted; the browser's cache of files stays.
-    The portal's pages store nothing else in a browser (`tests/web/test_response_headers.py`).
+    A test takes a context with the browser settings that it needs (`Way`), and gives it back at its end. Then its pages
+    are closed and its cookies deleted; the browser's cache of files stays. The portal's pages store nothing else in a
+    browser (`tests/web/test_response_headers.py`).
     """
 
     def __init__(self, browser: Browser) -> None:
@@ -71,7 +72,7 @@ class Contexts:
         self._idle: list[tuple[Way, BrowserContext]] = []
 
     def take(self, way: Way) -> BrowserContext:
-        """Return an unused context with the language, screen and JavaScript setting of `way`, or create one."""
+        """Take an unused context with the browser settings `way` out of this pool, or create one, and return it."""
         for place, (kept, context) in enumerate(self._idle):
             if kept == way:
                 del self._idle[place]
@@ -89,9 +90,10 @@ class Contexts:
         return context
 
     def give_back(self, way: Way, context: BrowserContext) -> None:
-        """Put a context that `take` has returned back into the pool: close its pages and delete its cookies.
+        """Put a browser context back into this pool of unused ones: close its pages and delete its cookies.
 
-        If the pool is full, the context that has been in it the longest is closed.
+        `way` are the browser settings with which `take` has returned it. If there are then more than four
+        (`_MOST_KEPT`) in the pool, the one that has been there the longest is closed.
         """
         for page in context.pages[1:]:
             page.close()

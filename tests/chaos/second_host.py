@@ -28,7 +28,7 @@ _SHOWN_WITHIN = 60.0
 
 @contextmanager
 def second_host(plant: Plant, off: float) -> Iterator[None]:
-    """Run a second host, whose clock is `off` seconds fast (negative: slow), during the `with` block.
+    """Run a second host during the `with` block, whose clock is `off` seconds ahead of the first's (negative: behind).
 
     Before the block, check that the metrics report by how much the clock is off, and that who has signed in at one of
     the two web applications is signed in at the other. Add what is wrong to `plant.unexpected`, as sentences. The

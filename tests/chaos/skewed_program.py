@@ -1,4 +1,7 @@
-"""Runs a program of `workers.programs` with a wrong clock: `SECONDS MODULE ARGUMENT…`.
+"""Runs a program of `workers.programs` with a wrong clock.
+
+Usage: `python -m tests.chaos.skewed_program SECONDS MODULE ARGUMENT…`. The program's clock is SECONDS ahead of the
+machine's, or behind it if the number is negative.
 
 Every clock of Python that tells the time is changed, in the program and in the processes that it forks. Monotonic
 clocks run at their usual speed, as on a real host. A program that replaces itself by another one (exec) has the real
@@ -16,7 +19,7 @@ import time_machine
 
 
 def skewed(command: Sequence[str], seconds: float) -> list[str]:
-    """Return a command line that runs `command` with a clock that is `seconds` fast (negative: slow).
+    """Return a command line that runs `command` with a clock `seconds` ahead of the machine's (negative: behind).
 
     `command` is a command line of `workers.programs`: python, an option, a module and its arguments.
     """
@@ -25,7 +28,10 @@ def skewed(command: Sequence[str], seconds: float) -> list[str]:
 
 
 def main() -> None:
-    """Run the module that the command line names, with its arguments, and a clock that is SECONDS fast."""
+    """Run a Python module in this process with a wrong clock, which is ahead of the machine's by a number of seconds.
+
+    The command line has this number (negative: behind), the module's name, and the module's arguments.
+    """
     _, seconds, *sys.argv = sys.argv
     time_machine.travel(timedelta(seconds=float(seconds))).start()
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

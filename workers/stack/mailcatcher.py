@@ -2,8 +2,8 @@
 
 Usage: `python -m workers.stack.mailcatcher PORT DIRECTORY`.
 
-There is one file for each mail and recipient. A mail that is sent twice with the same Message-ID is stored once, as in
-a mail program that recognises duplicates.
+DIRECTORY gets one `.eml` file for each mail and recipient. A mail that is sent twice with the same Message-ID is stored
+once, as in a mail program that recognises duplicates.
 """
 
 from __future__ import annotations
@@ -67,7 +67,11 @@ async def _serve(port: int, directory: Path) -> None:
 
 
 def main() -> None:
-    """Run the mail server until SIGTERM or SIGINT. The command line arguments are its port and its directory."""
+    """Run the mail server until SIGTERM or SIGINT.
+
+    The command line has the TCP port on the loopback address, and the path of the directory for the mails, which is
+    created if it is missing.
+    """
     asyncio.run(_serve(int(sys.argv[1]), Path(sys.argv[2])))
 
 

@@ -57,11 +57,11 @@ class UndoneDatabase:
 
 
 class Stop:
-    """Records the row locks that a thread takes, and stops the thread after one of them.
+    """Records the row locks that a thread's SQL statements take (`locks`), and stops the thread after one of them.
 
-    `place` is the index of this lock, from 0 on; None: the thread is not stopped. A lock is recorded if it is stronger
-    than those that the thread has on rows of the table so far. `reached` is set when the thread stops; setting `go_on`
-    lets it continue.
+    `place` says after which: the lock's index in `locks`; None: the thread never stops. A lock is recorded if it is
+    stronger than those that the thread has on rows of the table so far. The event `reached` is set when the thread
+    stops; the thread then waits until a test sets the event `go_on`.
     """
 
     def __init__(self, place: int | None = None) -> None:
@@ -83,7 +83,10 @@ class Stop:
 
 
 class Stops:
-    """The `Stop` objects of the threads whose locks are recorded, by the thread's id (`of`)."""
+    """Watches the SQL statements of threads, to record their row locks and to stop a thread after one of them.
+
+    `of` has, by thread id, the `Stop` object that does this for the thread. Other threads are not watched.
+    """
 
     def __init__(self) -> None:
         self.of: dict[int, Stop] = {}
@@ -99,7 +102,10 @@ class Stops:
 
 @pytest.fixture
 def stops(database: Database) -> Iterator[Stops]:
-    """Provide an empty `Stops`. During the test, executed statements are passed to the `Stop` of their thread."""
+    """Provide a `Stops` that watches the statements of this process until the test ends, at first those of no thread.
+
+    A test adds a thread by setting `stops.of[THREAD_ID]` to a `Stop`, which records the thread's row locks.
+    """
     found = Stops()
     sa.event.listen(database.engine, "after_cursor_execute", found.note)
     yield found
@@ -114,10 +120,11 @@ def undone(pipeline: Pipeline) -> Pipeline:
 
 
 def prepared(pipeline: Pipeline, bare: Scene, kind: str, names: list[str]) -> Scene:
-    """Return a scene with the rows that the operations of these names need.
+    """Return a scene, an account with its rows in the database, on which the operations `names` can be done.
 
-    It is `bare` if none of them needs rows of its own. Otherwise it is a new scene of the kind `kind`:
-    "linked", "alone" or "ordered".
+    `names` are keys of `OPERATIONS`. The scene `bare` is returned if none of them needs rows of its own. Otherwise a
+    new scene with these rows is created, whose account is of the kind `kind`: "linked" (a sub-account), "alone" (no
+    main account) or "ordered" (just ordered).
     """
     preparations = [prepare for name in names if (prepare := OPERATIONS[name].prepare) is not None]
     scene = make_scene(pipeline, kind) if preparations else bare

@@ -28,10 +28,10 @@ SHOWN_FOR = timedelta(days=14)
 
 @dataclass(frozen=True, slots=True)
 class StepDone:
-    """The record that one of the first steps, which the dashboard proposes to a new administrator, was done.
+    """Who has done one of the first steps that the dashboard proposes to a new administrator, and when.
 
-    `is_own`: the signed-in person has done it. `name` and `at` are the name of the person who has done it, and the
-    time. Both are None if the audit log has no entry to show, for example for a forwarding that came with the order.
+    `is_own`: the signed-in person has done it. `name` is the name of the user who has done it, `at` the time. Both are
+    None if the audit log has no entry to show, for example for a forwarding that came with the order.
     """
 
     is_own: bool = False
@@ -136,10 +136,10 @@ def _first_steps(
 
 
 def _done(session: Session, person: Principal, account: Account, *deeds: AuditEvent) -> StepDone | None:
-    """Return who did one of the actions `deeds` in the account last, by its audit log; None if nobody did.
+    """Return who has done one of the actions `deeds` in the account, when, and whether that is `person`.
 
-    If `person` has ever done one of them, return the last time that `person` did so, even if somebody else did one
-    later.
+    The answer is the newest entry of these kinds in the account's audit log; None if there is none. If `person` has
+    such entries, it is the newest of these, even if somebody else has a newer one.
     """
     found = last_done(session, account, deeds, first_of=person.user_id)
     if found is None:

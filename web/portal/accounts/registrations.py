@@ -1,4 +1,8 @@
-"""The registrations at the SIP trunks of a main account and its sub-accounts, as the telephone network knows them."""
+"""Asks the telephone network at which SIP trunks of a company a phone system is registered, for the overview's pages.
+
+The trunks are the active ones of a main account and its sub-accounts. The result has only their counts, and the
+accounts with a trunk without a registration.
+"""
 
 from __future__ import annotations
 

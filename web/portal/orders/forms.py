@@ -403,9 +403,11 @@ def _local_user(data: Mapping[str, Any]) -> LocalUser | None:
 
 
 def chosen_products(data: Mapping[str, Any], offered: Mapping[str, Product]) -> Sequence[Product]:
-    """Return the products chosen in `data`: the trunk, the number block, then the options, each option once.
+    """Return the products that an order's draft has chosen: the trunk, the number block, then each option once.
 
-    A product that is not chosen yet, or is not in `offered` (the products that can be ordered, by key), is left out.
+    `data` has the values typed so far, valid or not, by form field name. Read are `product` (a trunk's product key),
+    `block_size` (how many numbers) and `options` (a list of product keys). `offered` has the products that can be
+    ordered, by product key; a missing or other choice is left out.
     """
     options = data.get("options") or []
     found = [

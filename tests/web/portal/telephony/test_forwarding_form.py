@@ -1,4 +1,8 @@
-"""Tests of the form of a call forwarding: numbers, presets of hours, added lines, and fields that are not sent."""
+"""Tests of the form in which a user adds or changes a call forwarding.
+
+It accepts one number or a range of them, and shows an error beside a wrong number. A preset fills in the form. A button
+adds a line of hours without saving. A field that the browser does not send causes no server error.
+"""
 
 from __future__ import annotations
 
