@@ -1,4 +1,7 @@
-"""Tests of the dashboard in the browser: for users of the main account, a local administrator and a local member."""
+"""Tests in the browser of an account's dashboard, as users of the main account and the local team see and use it.
+
+A local administrator can see and renew the SIP password. A local member can only set up call forwardings.
+"""
 
 from __future__ import annotations
 

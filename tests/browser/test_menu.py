@@ -1,4 +1,7 @@
-"""Tests of the top menu with and without JavaScript, with mouse and keyboard."""
+"""Tests of the portal's top menu in the browser: every entry can be reached at every screen width.
+
+The menu also works without JavaScript. The pages load everything from the portal itself.
+"""
 
 from __future__ import annotations
 

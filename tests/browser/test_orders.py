@@ -1,4 +1,7 @@
-"""Tests of ordering a new sub-account in the browser: with mouse, keyboard and phone, and with repeated presses."""
+"""Tests in the browser that a sub-account can be ordered, with the mouse and on a phone.
+
+Nothing that was typed is lost: not before the script is loaded, not by the button Back, not when the session ends.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Tests of the overview in the browser: cards, table, search, downloads, detaching; on a phone and by keyboard."""
+"""Tests of the overview of locations in the browser, on a desktop and a phone, by keyboard, and without JavaScript.
+
+Users find a location, open its dashboard, download the list, and detach the location. The progress of requests is
+updated without a reload.
+"""
 
 from __future__ import annotations
 

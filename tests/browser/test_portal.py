@@ -1,4 +1,7 @@
-"""Tests of the portal in the browser: signing in, focus, narrow screens, and the keyboard."""
+"""Tests in the browser that the portal can be used by keyboard, in English, and on a narrow screen.
+
+After a wrong password the sign-in page keeps the typed e-mail address.
+"""
 
 from __future__ import annotations
 

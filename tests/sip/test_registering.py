@@ -1,4 +1,8 @@
-"""Tests of the rules of registering with Kamailio: repeated requests, contacts, used nonces and wrong passwords."""
+"""Tests of how Kamailio answers phones that register.
+
+A repeated request gets the same answer. A used nonce is refused. Contacts are added, renewed and removed as RFC 3261
+says. After too many wrong passwords, an IP address has to wait.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Tests of the endpoints for operators: health checks, metrics, and what both report about scheduled jobs."""
+"""Tests of the endpoints for operators: /healthz, /readyz and /metrics.
+
+They report outages of the database, an older schema, and the last runs of the scheduled jobs. A call that a proxy has
+forwarded learns no details.
+"""
 
 from __future__ import annotations
 

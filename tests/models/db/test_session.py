@@ -1,4 +1,8 @@
-"""Tests of connections to the database: time limits of all waits, the server's clock, and a read-only server."""
+"""Tests of the class `Database`, by which all programs open transactions on PostgreSQL.
+
+No wait is without a limit: for the server's answers, for a free connection, for a whole transaction. Times come from
+the server's clock. A server that has become read-only counts as an outage.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Tests of the migrations: up, down and up again, at once on several machines, and after an interruption.
+"""Tests of the migrations: they can run up, down and up again, and create the tables of the models.
 
-The tables that they create must be those of the models.
+Two machines that migrate at once wait for each other. An interrupted migration can be run again. None makes customers
+wait behind its locks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Tests of creating and revoking API tokens: rights, limits, entries in the account's log, mails to administrators."""
+"""Tests of creating and revoking API tokens, which only administrators of the account itself may do.
+
+Both are recorded in the account's log, and the other administrators get a mail. The number of usable tokens is limited,
+and no two of them have the same name.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Tests of call forwarding: allowed targets, schedules and users, and changes by two people at the same time."""
+"""Tests of the rules for call forwardings.
+
+Some targets are refused, such as the account's own numbers. Hours of one condition never overlap. Changes are recorded
+in the audit log. Of two changes at once that exclude each other, the second waits and is refused.
+"""
 
 from __future__ import annotations
 

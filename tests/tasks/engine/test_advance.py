@@ -1,4 +1,7 @@
-"""Tests of orders and link requests from their first to their final status."""
+"""Tests that the workers carry orders and link requests from their first to their final status.
+
+An order ends as an active sub-account with contract, numbers and trunk. Repeated Celery messages change nothing.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Tests of requests for more numbers: at once, reserved until a day, cancelled before it, and refused."""
+"""Tests of requests for more numbers, at once or from a later day on.
+
+The block is reserved until that day, and free again if the request is cancelled. An empty pool holds the request. The
+numbers are charged from the day on which the trunk gets them.
+"""
 
 from __future__ import annotations
 

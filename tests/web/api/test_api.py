@@ -1,4 +1,8 @@
-"""Tests of the JSON API: tokens, lists, cancelling and the OpenAPI document."""
+"""Tests of rules that hold for all calls of the JSON API, and of its OpenAPI document.
+
+A call without a valid token, or beyond the token's scopes, is refused. What belongs to others does not exist for the
+caller. Lists come in pages. The document describes every URL, and every error as problem details.
+"""
 
 from __future__ import annotations
 

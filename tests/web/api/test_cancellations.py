@@ -1,4 +1,8 @@
-"""Tests of cancelling accounts through the API."""
+"""Tests of cancelling accounts through the API.
+
+The answer names the day on which the contracts end. A repeated call cancels once; until that day the request can be
+withdrawn. Only those may cancel who may change the contracts.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Tests of requesting a change of a contract through the API."""
+"""Tests of requesting a change of a trunk's contract through the API, at once or for a later day.
+
+The answer has the terms before and after. A planned change can be cancelled. Only those may request one who may change
+the contracts.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tests of reading what a company's contracts cost in a month through the API."""
+"""Tests of reading through the API what a company's contracts cost in a month.
+
+The sums of all pages are the total. A token reads no costs of other companies.
+"""
 
 from __future__ import annotations
 

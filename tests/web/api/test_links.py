@@ -1,4 +1,8 @@
-"""Tests of link requests, link codes and detaching through the API."""
+"""Tests of attaching and detaching existing accounts through the API, and of link codes.
+
+An outsider learns nothing about an account. A repeated call makes no second request. A token acts for its own account
+only.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Tests of ordering more numbers for a trunk through the API."""
+"""Tests of ordering more numbers for a trunk through the API, at once or for a later day.
+
+The answer names the price. Above a hundred numbers, a certificate of need has to be uploaded. Only those may order who
+may change the contracts.
+"""
 
 from __future__ import annotations
 

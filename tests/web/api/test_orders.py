@@ -1,4 +1,8 @@
-"""Tests of orders through the API: idempotency keys, and errors that name the field."""
+"""Tests of ordering a sub-account through the API.
+
+An order is accepted at once, in one transaction. A repeated call with the same idempotency key gets the same answer and
+creates no second order. An error names the wrong field and what would be allowed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Tests of the command `standorte accounts import`: its exit codes, its report and its memory."""
+"""Tests of the command `standorte accounts import`.
+
+It writes a report and ends with 1 if a row is invalid, with 2 if the file cannot be used. A dry run changes nothing.
+Its memory does not grow with the file.
+"""
 
 from __future__ import annotations
 

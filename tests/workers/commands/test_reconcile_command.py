@@ -1,4 +1,8 @@
-"""Tests of the commands that run scheduled jobs, maintain collective invoices, and review address documents."""
+"""Tests of the commands by which staff run scheduled jobs, maintain collective invoices, and review documents.
+
+A job that has found what it cannot repair ends the command with 1. It does not run beside a scheduled run of the same
+job.
+"""
 
 from __future__ import annotations
 

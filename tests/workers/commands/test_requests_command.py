@@ -1,4 +1,7 @@
-"""Tests of the commands `standorte requests …` and `standorte numbers …`, with which staff decide about requests."""
+"""Tests of the commands `standorte requests …`: staff list and show requests, retry them, and cancel them.
+
+Also of `standorte numbers …`, which fills a number pool and retries the orders that have waited for it.
+"""
 
 from __future__ import annotations
 

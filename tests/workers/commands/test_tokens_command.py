@@ -1,4 +1,7 @@
-"""Tests of the commands `standorte tokens …`, which create, list and revoke API tokens."""
+"""Tests of the commands `standorte tokens …`, which create, list and revoke API tokens for the carrier.
+
+A new token is printed once and works; the database has only its hash. A revoked token is refused by the API.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tests of the commands `standorte trunks …` and `standorte accounts close`, as the carrier's staff use them."""
+"""Tests of the commands by which the carrier's staff suspend and resume trunks, and close accounts.
+
+These are `standorte trunks …` and `standorte accounts close`. If the action is not possible, they say why.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tests of the commands `standorte users …`, such as exporting and erasing data, or resetting a second factor."""
+"""Tests of the commands `standorte users …`, with which staff manage people.
+
+They list people, create the first one of an account, sign people out, reset second factors, and export or erase data.
+"""
 
 from __future__ import annotations
 

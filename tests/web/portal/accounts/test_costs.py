@@ -1,4 +1,8 @@
-"""Tests of the page of what each location costs in a month: rows, sums, planned changes, downloads and rights."""
+"""Tests of the page that lists what each location costs in a month.
+
+It adds up the costs, and marks planned changes. Its downloads have the same rows. Users see the costs of those
+contracts only that they may see.
+"""
 
 from __future__ import annotations
 

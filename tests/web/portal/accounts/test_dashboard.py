@@ -1,4 +1,8 @@
-"""Tests of the dashboard and the audit log of an account, and of the rights to open each page."""
+"""Tests of an account's dashboard and audit log, and of who may open which of the account's pages.
+
+A local team sees only its own account. A view by users of the main account is recorded in the log, at most once an
+hour.
+"""
 
 from __future__ import annotations
 

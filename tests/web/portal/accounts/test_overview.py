@@ -1,4 +1,8 @@
-"""Tests of the overview: its cards, search, filters, sorting and pages."""
+"""Tests of the overview, the list of a company's locations as cards or as a table.
+
+Users find locations by search and filters, sort them, and turn pages. Each location says what it waits for, and until
+when. The number of SQL statements does not grow with the number of locations.
+"""
 
 from __future__ import annotations
 

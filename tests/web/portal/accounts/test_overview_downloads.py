@@ -1,4 +1,7 @@
-"""Tests of downloading the overview of all locations as CSV and as workbook."""
+"""Tests that the downloads of the overview, CSV and workbook, have the rows that the page shows.
+
+No cell is a formula that a spreadsheet would execute.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Tests of the back office: the list of waiting requests, and a request's page with its actions."""
+"""Tests of the back office, which only the carrier's staff can open.
+
+It lists the requests that wait for staff, with what to do. On a request's page staff retry or cancel it; nothing is
+done if the request has changed since the page was shown.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Tests of uploading and sending bulk files of orders and link requests in the portal, without a browser."""
+"""Tests of the pages on which users upload, correct and send a bulk file, without a browser.
+
+Every invalid cell is named and can be corrected on the page. However often a file is uploaded or sent, its rows are
+ordered once, at the prices that were shown.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tests of signing in, of the list of all requests, and of rules that hold for all pages."""
+"""Tests of rules that hold for all pages: who has to sign in, which language is shown, what an outage looks like.
+
+Also of the overview and the list of requests just after an order.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Tests of the page of a user's logins: the list, ending one, how long they last, and changing the password."""
+"""Tests of the page on which users see and end their logins (the browsers in which they are signed in).
+
+A login ends after a month without use, and after three months in any case; a login of staff ends much earlier. Users
+can also change their password.
+"""
 
 from __future__ import annotations
 

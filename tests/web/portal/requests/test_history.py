@@ -1,4 +1,7 @@
-"""Tests of the list of all requests: kind, location, requester and status of each, and the filters."""
+"""Tests of the list of all requests of a main account, also ended ones.
+
+Each row names kind, location, requester and status. Filters narrow the list, and stay when the user turns the page.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tests of the tables of numbers, trunks and contracts of all locations, and of their downloads."""
+"""Tests of the three tables that list the numbers, trunks and contracts of all locations.
+
+A search finds a number in every spelling, also inside a block. The downloads have the rows that the page shows.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Tests of suspending and resuming a trunk, of releasing numbers, and of the page of a closed account."""
+"""Tests of the pages on which customers suspend and resume a trunk, and release numbers.
+
+What the carrier has suspended, a customer cannot resume. Numbers cannot be released while an order is running. Of a
+closed account users see only that it is closed.
+"""
 
 from __future__ import annotations
 
