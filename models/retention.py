@@ -79,7 +79,7 @@ def start_of_year_ago(now: datetime, years: int) -> datetime:
 
 
 class End(StrEnum):
-    """How the rows of a table are removed, if at all."""
+    """Who deletes the rows of a table, or their personal data; `STAYS`: nobody. The values are texts for docs/."""
 
     BY_LEFTOVERS = "deleted"
     """The job `leftovers` deletes them."""

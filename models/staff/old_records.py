@@ -99,7 +99,10 @@ def old_holders(now: datetime, _periods: Periods) -> sa.ColumnElement[bool]:
 
 
 def _closed_since(account_id: Any, moment: datetime) -> sa.ColumnElement[bool]:
-    """Return an SQL condition: by the audit log, the account was closed at `moment` or later."""
+    """Return an SQL condition: by the audit log, the account was closed at `moment` or later.
+
+    `account_id` is the column of the outer query that has the account's id.
+    """
     return sa.exists().where(
         AuditEntry.account_id == account_id, AuditEntry.deed == AuditEvent.ACCOUNT_CLOSED, AuditEntry.at >= moment
     )

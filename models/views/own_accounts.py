@@ -65,7 +65,7 @@ def _linkable(provable: Sequence[Account]) -> list[Account]:
 
 @dataclass(frozen=True, slots=True)
 class MenuFacts:
-    """Facts that decide, together with the person's roles, which menu entries the person sees."""
+    """What decides, together with a person's roles, which entries the person's menu has."""
 
     sees_locations: bool
     """Whether the person has the overview of locations; False for a person with roles in sub-accounts only."""

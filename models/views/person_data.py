@@ -108,7 +108,10 @@ def make_own_data(database: Database) -> None:
 
 
 def _parts(mine: int | sa.ColumnElement[int], email: sa.ColumnElement[str]) -> dict[str, sa.Select[Any]]:
-    """Return the queries of `queries` by name, each changed to return all its rows as one JSON array."""
+    """Return the queries of `queries` by name of the part, each changed to return all its rows as one JSON array.
+
+    The parameters are those of `queries`: the user's id, and the address in lower case.
+    """
     return {
         name: sa.select(
             sa.func.coalesce(sa.func.json_agg(sa.func.row_to_json(sa.text("part"))), sa.text("'[]'"))

@@ -19,11 +19,14 @@ State = Callable[[System], AbstractContextManager[None]]
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Orders accepted a second, one figure a round: with Redis in a bad state (`broken`) and working (`normal`)."""
+    """How many orders per second were accepted in each round of the benchmark, with one bad state of Redis and without.
+
+    `broken` has the rates of the rounds in this state, `normal` those of the rounds between them, with a Redis that
+    works.
+    """
 
     broken: list[float]
     normal: list[float]
-    """The rates with a Redis that works, measured in turns with `broken`."""
 
 
 def measure(system: System, posts: int, rounds: int) -> dict[str, Rates]:

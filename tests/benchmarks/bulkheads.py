@@ -45,7 +45,10 @@ MAILS = 500
 
 @dataclass(slots=True)
 class Felt:
-    """Seconds from accepted to completed of single orders and of link requests (`links`), in the order of sending."""
+    """How long requests took from accepted to completed during one trouble, in seconds, in the order of sending.
+
+    `orders` are the times of single orders, `links` those of link requests.
+    """
 
     orders: list[float] = field(default_factory=list)
     links: list[float] = field(default_factory=list)

@@ -66,7 +66,8 @@ def audit(record: dict[str, Any], *, without: Collection[str] = ()) -> Audit:
 def report(record: dict[str, Any], result: Audit) -> str:
     """Return the result of an audit as text: requests, mails, pages, faults with times to heal, and findings.
 
-    All findings of a check are counted, and the first ten are listed. At the end stand the mails that arrived twice.
+    `record` is the record of the run, with the keys that this module's docstring lists. All findings of a check are
+    counted, and the first ten are listed. At the end stand the mails that arrived twice.
     """
     copies = second_copies(record)
     lines = [

@@ -19,7 +19,11 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the auditor reads: the record of the chaos run, and the portal's and the registrar's database."""
+    """What the auditor's checks read: the record of a chaos run, and its two databases as the run has left them.
+
+    `record` is the record by key (the keys are listed in `tests/chaos/auditor.py`). `portal` and `registrar` are
+    connections to the portal's and the registrar's database, which return rows as dictionaries.
+    """
 
     record: dict[str, Any]
     portal: psycopg.Connection[dict[str, Any]]

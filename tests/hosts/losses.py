@@ -23,7 +23,10 @@ WAITS = 60.0
 
 @dataclass
 class Loss:
-    """The loss of the network of the host `host`, and its return. Each kind of host has a subclass."""
+    """What is done when the host with the name `host` loses its network, and when it gets the network back.
+
+    Each kind of host has a subclass. `make hosts` calls the methods in their order here.
+    """
 
     host: str
     what: str

@@ -32,7 +32,7 @@ class NotPossible(Exception):
 
 
 class Cut(StrEnum):
-    """The two kinds of losing the network; the value is shown in the table."""
+    """How a host loses its network: silently, or by a pulled cable. The values are texts for the run's table."""
 
     SILENT = "packets vanish"
     """Packets are dropped. Other hosts still find this host, as behind a router, but get no answer."""

@@ -32,7 +32,7 @@ EXAMPLES = Path(__file__).parents[2] / "docs"
 
 
 class _OnHost(EmbeddedServer):
-    """A server that runs on a host of the network."""
+    """Base class of the servers that run on the host `host`, a network namespace of `make hosts`."""
 
     host: Host
 

@@ -71,7 +71,10 @@ class Span:
         }
 
     def row(self, record: Record) -> list[str]:
-        """Return the table's row about the loss: its cells as text."""
+        """Return the row about this loss for the table of `table`: a text for each of its columns (`_HEADS`).
+
+        `record` has the calls of the customers, from which orders and failed calls are counted.
+        """
         tries = self._tries(record)
         accepted = sorted(one.ended for one in record.accepted if self.began <= one.ended < self.ended)
         gap = max(later - earlier for earlier, later in pairwise([self.began, *accepted, self.ended]))
@@ -113,7 +116,10 @@ class Span:
 
 
 def table(spans: Sequence[Span], record: Record) -> str:
-    """Return the table of all losses as text, with explanations below it."""
+    """Return a text table with a row for each loss of a host, and below it an explanation of the columns.
+
+    The columns say what was done, how many orders were accepted, which calls failed, and how soon all worked again.
+    """
     return "\n".join([*aligned([list(_HEADS), *(span.row(record) for span in spans)]), _FOOT])
 
 

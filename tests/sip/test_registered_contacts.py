@@ -228,7 +228,7 @@ def test_a_reply_goes_to_where_the_request_came_from(
 
 
 class Wire:
-    """A UDP socket to Kamailio for somebody who has no trunk."""
+    """A UDP socket from which a test sends SIP messages to Kamailio as a stranger, without a trunk's credentials."""
 
     def __init__(self, server: EmbeddedKamailio) -> None:
         self._socket = socket.socket(type=socket.SOCK_DGRAM)
@@ -268,5 +268,5 @@ class Wire:
         self._socket.send("\r\n".join(lines).encode())
 
     def reply(self) -> str:
-        """Wait for the next message from Kamailio and return it."""
+        """Wait for the next SIP message from Kamailio and return its text; raise `TimeoutError` if none comes."""
         return self._socket.recv(65535).decode()

@@ -87,7 +87,7 @@ class Filling:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        """Remember the rows that have been inserted since the block began."""
+        """End the `with` block: remember the rows that were inserted during it, so that `copy` can copy them."""
         for table, key in self._tables().items():
             same = sql.SQL(" AND ").join(
                 sql.SQL("before.{0} = rows.{0}").format(sql.Identifier(column)) for column in key

@@ -29,13 +29,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """All that was seen during an upgrade: by customers (`records`), and by the `watch` (answers and lock waits)."""
+    """What an upgrade is judged by: the calls of the customers, and what the watch has seen.
+
+    `records` are those calls. `watch` has the answers of the portal's pages, and the waits for locks in PostgreSQL.
+    """
 
     records: Sequence[Record]
     watch: Watch
 
     def row(self, part: Part) -> list[str]:
-        """Return the table's row about the part: its cells as text."""
+        """Return the row about a part of the upgrade for the table of `table`: a text for each column (`_HEADS`)."""
         tries, answers, waits = self._tries(part), self._answers(part), self._waits(part)
         statuses = [one.status for one in tries] + [one.status for one in answers]
         return [
@@ -81,7 +84,10 @@ class Seen:
 
 
 def table(parts: Sequence[Part], seen: Seen) -> str:
-    """Return the table of all parts as text, with explanations below it."""
+    """Return a text table with a row for each part of the upgrade, and below it an explanation of the columns.
+
+    The columns count accepted orders, answered and failed calls, and waits for locks.
+    """
     foot = _FOOT.format(every=1000 * max(seen.watch.longest_look, 0.001))
     return "\n".join([*aligned([list(_HEADS), *(seen.row(part) for part in parts)]), foot])
 

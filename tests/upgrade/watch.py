@@ -62,7 +62,11 @@ class Answer:
 
 @dataclass
 class Watch:
-    """What was seen so far: each wait for a lock at its longest, and the answers to calls of pages."""
+    """Watches an upgrade from threads: looks for statements that wait for locks, and calls pages of the portal.
+
+    `waits` has each wait for a lock, with the longest duration that was seen; its key is the process number of the
+    PostgreSQL backend and the statement's start. `answers` are the answers of the pages.
+    """
 
     waits: dict[tuple[int, str], Wait] = field(default_factory=dict)
     answers: list[Answer] = field(default_factory=list)

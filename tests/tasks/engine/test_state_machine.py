@@ -269,7 +269,7 @@ class History(ExistingAccounts):
 
     @rule(work=works)
     def a_worker_works(self, work: Any) -> None:
-        """Do one batch of one kind of work: call `work` with the runtime."""
+        """Let the workers do one batch of one kind of work: `work` is the function of the product that does it."""
         work(self.pipeline.runtime)
 
     @rule(job=jobs)

@@ -31,13 +31,19 @@ MOST = 1000
 
 
 def gettext(words: str, **facts: object) -> str:
-    """Return the text in the page's language, with `facts` put in; a typed wrapper of Flask-Babel's function."""
+    """Return the English text `words` in the page's language, with `facts` at its placeholders `%(name)s`.
+
+    A wrapper of Flask-Babel's function, with types.
+    """
     said: str = flask_babel.gettext(words, **facts)
     return said
 
 
 def ngettext(one: str, many: str, number: int, **facts: object) -> str:
-    """Return the text for `number`, singular or plural, in the page's language; a typed wrapper of Flask-Babel's."""
+    """Return the English text `one` or `many`, by `number`, in the page's language, with `facts` at its placeholders.
+
+    A wrapper of Flask-Babel's function, with types.
+    """
     said: str = flask_babel.ngettext(one, many, number, **facts)
     return said
 
