@@ -40,7 +40,7 @@ class Vault:
         return self._fernet.encrypt(secret.encode())
 
     def open(self, sealed: bytes) -> str:
-        """Decrypt a result of `seal` with any key of the ring. Raises `SecretUnreadable` if none fits."""
+        """Decrypt a secret encrypted by `seal` with any key of the ring. Raises `SecretUnreadable` if none fits."""
         try:
             return self._fernet.decrypt(sealed).decode()
         except InvalidToken as error:
@@ -49,7 +49,7 @@ class Vault:
     def reseal(self, sealed: bytes) -> bytes | None:
         """Encrypt a secret again with the first key; return None if it is encrypted with the first key already.
 
-        `sealed` is a result of `seal`. Raises `SecretUnreadable` if no key of the ring fits.
+        `sealed` is the encrypted secret. Raises `SecretUnreadable` if no key of the ring fits.
         """
         try:
             self._first.decrypt(sealed)

@@ -118,9 +118,10 @@ def was_given_to(vault: Vault, id: uuid.UUID, principal: Principal) -> bool:
 
 
 def _sealed(vault: Vault, id: uuid.UUID, principal: Principal) -> list[uuid.UUID]:
-    """Return, for each key of the vault, the id with its last 62 bits replaced by a digest.
+    """Return the draft ids that the person can have been given instead of `id`: one for each key of the vault.
 
-    The digest is made with the key, from the other bits of the id and the person's user id.
+    Each is `id` with its last 62 bits replaced by a digest, made with the key from the other bits and the person's user
+    id. So `id` was given to the person if it is one of them.
     """
     head = id.int >> _SEAL_BITS
     digests = vault.fingerprints("draft", f"{principal.user_id} {head}".encode())

@@ -1,4 +1,4 @@
-"""Requesting a new code for a proof, after the mail or letter with the previous code was lost."""
+"""Requesting a new code for a proof; the previous one, in a mail or letter that may be lost, becomes invalid."""
 
 from __future__ import annotations
 

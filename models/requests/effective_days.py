@@ -49,7 +49,10 @@ def planned_of(session: Session, account_ids: Collection[int]) -> dict[int, list
 
 @cache
 def _planned() -> sa.Select[Request]:
-    """Return the query of `planned_of`, with the parameter `account_ids`; built once, because it runs very often."""
+    """Return a query for the running requests with an effective day, about the accounts in the parameter `account_ids`.
+
+    They are sorted by that day. The query is built once, because it runs very often.
+    """
     ids = sa.bindparam("account_ids", type_=postgresql.ARRAY(sa.BigInteger))
     query = sa.select(Request).where(
         Request.account_id == sa.any_(ids), Request.effective_on.is_not(None), Request.status.not_in(ENDED)

@@ -126,10 +126,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Growth:
-    """What PostgreSQL read for each page, API call, job or claim, by its name, with `few` orders and with `many`.
+    """What the benchmark has measured: what PostgreSQL did for each question, with few and with many orders.
 
-    `orders` is the number of orders in the larger case. `tables` are the tables whose number of rows is then more than
-    half of `orders`.
+    A question is a page, an API call, a job or a claim; `few` and `many` have the results by its name. `orders` is the
+    number of orders in the larger case. `tables` are the tables that then have more than half as many rows.
     """
 
     few: dict[str, Asked]

@@ -131,7 +131,7 @@ class DatabasePair:
     standby: HostPostgres
 
     def connect(self) -> None:
-        """Start the standby with a new copy of the master's data, and make commits wait for it (see `is_whole`)."""
+        """Start the standby with a new copy of the master's data, and make the master's commits wait for it."""
         self.standby.follow(self.master)
         wait_until(lambda: self._streams("streaming"), seconds=60, what="the standby to stream")
         self.master.act("ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")

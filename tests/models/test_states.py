@@ -1,4 +1,8 @@
-"""Tests of a request's changes of status: which are allowed, the methods that make them, and database constraints."""
+"""Tests of a request's changes of status.
+
+A request that has ended stays as it is. Only held and failed requests can be retried. Constraints of the database
+refuse a status that no worker and no person would ever look at.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tests of worker and beat as separate processes, as operators run them: their logs and counters, and how they stop."""
+"""Tests of worker and beat as separate processes, as operators run them.
+
+They write log lines and counters, replace killed processes, and end in time when they are asked to stop.
+"""
 
 from __future__ import annotations
 

@@ -61,9 +61,9 @@ def write(database: Database, account: Account, *, count: int = 1, at: datetime 
 
 
 def seal(database: Database, at: datetime = NOW) -> ChainHead:
-    """Seal all unsealed entries of the audit log, two at a time; return the head of the chain: last entry and seal.
+    """Seal all unsealed entries of the audit log, two at a time; return the newest seal's position and hash.
 
-    A seal is a hash of the entry and of the seal before it.
+    A seal has a hash of the entry and of the seal before it.
     """
     with database.transaction() as session:
         after: int | None = None
@@ -75,8 +75,8 @@ def seal(database: Database, at: datetime = NOW) -> ChainHead:
 def flaws(database: Database, *known: ChainHead) -> list[ChainFlaw]:
     """Check the seals of the whole audit log, two entries at a time; return the flaws that were found.
 
-    A seal is a hash of an entry and of the seal before it. `known` are heads of the chain (a last entry and its seal)
-    from earlier; it is a flaw if one of them is no longer in the log.
+    A seal has a hash of an entry and of the seal before it. `known` are positions and hashes of seals that were the
+    newest at an earlier time; it is a flaw if one of them is no longer among the seals.
     """
     check, found = ChainCheck(), []
     with database.transaction() as session:

@@ -1,4 +1,8 @@
-"""Tests of the rights: every action, for every role in its own account and in others, for staff, and by API token."""
+"""Tests of the rights: which actions each role allows in its own account, in other accounts, for staff, and by token.
+
+A role in a main account also reaches its sub-accounts, but not the contracts of linked ones. Staff can view every
+account, but change nothing that is the customer's. An API token allows no more than its scopes and its person's role.
+"""
 
 from __future__ import annotations
 

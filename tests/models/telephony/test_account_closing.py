@@ -1,4 +1,7 @@
-"""Tests of closing an account: what ends with it, and what prevents it."""
+"""Tests of closing an account: afterwards it has no trunk, no number and no user.
+
+Some accounts cannot be closed, such as those with a running request. A request that waits for the closing is rejected.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Tests of call forwardings for single numbers and ranges: which are allowed, which one applies, when they end."""
+"""Tests of call forwardings for single numbers and ranges of an account.
+
+Two ranges are equal, separate, or one lies in the other. The forwarding of the smaller range applies. When numbers are
+released, their forwardings are removed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tests of releasing numbers of an account: what ends with a number, and which numbers cannot be released."""
+"""Tests of releasing numbers of an account: their contract lines end with them.
+
+Numbers of another account, and numbers of an order that is still running, cannot be released.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tests of suspending and resuming a trunk: who may do it, the trunk's state, and the entries in the audit log."""
+"""Tests of suspending and resuming a trunk, by the customer and by the carrier.
+
+Each side can lift only its own suspension. Users who may not manage the trunk change nothing.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tests of certificates of need: when a request for numbers waits for one, and what ends the wait."""
+"""Tests that a request for numbers waits for a certificate of need if the trunk would have more than a hundred.
+
+The wait ends when staff accept the uploaded certificate, or when its time is over. Nothing is charged before.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tests of random histories of changes of a contract: what holds on each day, and what each month costs."""
+"""Tests of random histories of changes of a contract.
+
+On each day the contract must have the terms that a simple model says, and each month must cost what was shown before.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Tests of a contact's e-mail address that the mail server refuses: who is told, and how it is corrected."""
+"""Tests of an order whose contact's e-mail address the mail server refuses.
+
+The requester is told, and has to correct the address. A corrected address gets a new mail at once, and the old link
+becomes invalid.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Tests of the proofs of a link request: consent and link codes, and how often they may be asked for."""
+"""Tests of the proofs of a link request: the consent of the account's administrators, or a link code.
+
+All administrators are asked, and the first answer counts. A link code works once. How often consent can be requested is
+limited.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Tests of proofs that a request waits for: who is asked, how, until when, and what the answer changes."""
+"""Tests of the proofs for which an order waits: of the contact's e-mail address and of the connection address.
+
+People are asked by mail and letter, and reminded twice; without an answer in time the order ends. What is proved once
+is not asked again by the same main account.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tests of the step `provision`: what an ordered contract costs, and what its options set up."""
+"""Tests of the step `provision`, which gives an ordered account its contract, numbers and trunk.
+
+The contract has the prices of the order. The ordered options, mobile fallback and directory entry, are set up.
+"""
 
 from __future__ import annotations
 

@@ -39,7 +39,10 @@ class Note:
 
 
 def notes() -> Iterator[Note]:
-    """Yield every timeline entry that a call of `note(now, code, …)` in the source code can write."""
+    """Yield the code and facts of every timeline entry that the source code of `models` and `tasks` can write.
+
+    They are read from the calls of the form `note(now, code, …)`.
+    """
     for path in sorted(path for room in ("models", "tasks") for path in (ROOT / room).rglob("*.py")):
         code = path.read_text("utf-8")
         # Reading all files as syntax trees would take a second in each test process.

@@ -1,4 +1,7 @@
-"""Tests of API tokens: they expire, their use is recorded, and they end with their owner's role in the account."""
+"""Tests of API tokens: they expire after a year at most, and end with their owner's role in the account.
+
+The last use of a token is stored, at most every five minutes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Tests of letters as PDF files: their text, with names in any script, and a QR code that can be scanned."""
+"""Tests of letters as PDF files in the folder for the print shop.
+
+A letter has the sender, the address in the envelope's window, the code in large print, and its link as a QR code. The
+same letter is written once.
+"""
 
 from __future__ import annotations
 

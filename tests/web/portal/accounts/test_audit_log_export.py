@@ -1,4 +1,7 @@
-"""Tests of downloading an account's audit log as CSV and as workbook."""
+"""Tests of downloading an account's audit log as CSV and as workbook.
+
+The account's own administrators get all entries, users of the main account only the actions of its people.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Tests of the page of an account's contract holder: who may see and change it, and what the audit log says."""
+"""Tests of the page on which an account's administrators see and change its contract holder.
+
+An ordered sub-account shows the holder of its main account instead. Changes are recorded in the audit log and in the
+history of the numbers.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Tests of documents that prove addresses: staff open, accept and refuse them."""
+"""Tests of the pages on which staff open, accept and refuse a document that proves a connection address.
+
+After an acceptance the order continues; after a refusal it waits, and the customer reads the reason. Of two decisions
+the first counts.
+"""
 
 from __future__ import annotations
 

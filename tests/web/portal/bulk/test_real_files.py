@@ -1,4 +1,8 @@
-"""Tests of bulk files as spreadsheets and people make them: what the page says about them, and what is ordered."""
+"""Tests of bulk files as spreadsheet programs and people write them.
+
+Umlauts in old encodings, removed leading zeros and invisible characters are corrected. Error values and unusable phone
+numbers are marked as invalid cells.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Tests of the page that cancels an account: what ends, the possible days, and how other pages then show it."""
+"""Tests of the page on which users cancel an account with all its contracts.
+
+It shows the earliest possible day and what ends. Other pages show the cancellation until that day, and it can be
+withdrawn. A main account is told what to do first.
+"""
 
 from __future__ import annotations
 

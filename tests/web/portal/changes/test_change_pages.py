@@ -1,4 +1,8 @@
-"""Tests of the page that changes a contract: its form, the prices, and how other pages then show the change."""
+"""Tests of the page on which users request a change of a contract, at once or from a day on.
+
+It shows the prices before the change is requested, and again if they have changed. A planned change is shown on other
+pages, and can be cancelled.
+"""
 
 from __future__ import annotations
 

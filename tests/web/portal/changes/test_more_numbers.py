@@ -1,4 +1,8 @@
-"""Tests of the page that orders more numbers: its form, the prices, and how other pages then show the order."""
+"""Tests of the page on which users order more numbers for a trunk, at once or from a day on.
+
+It shows the blocks on sale with their prices. A form that is sent twice orders once. A planned order is shown on other
+pages, and can be cancelled.
+"""
 
 from __future__ import annotations
 

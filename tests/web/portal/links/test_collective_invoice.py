@@ -1,4 +1,8 @@
-"""Tests of the page on which a sub-account joins or leaves its main account's collective invoice."""
+"""Tests of the page on which a sub-account joins or leaves its main account's collective invoice.
+
+Its administrators have to agree, if it has any. Each side can end the membership. While it lasts, the account cannot be
+detached.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Tests of linking an existing account in the portal, and of the link request's page, without a browser."""
+"""Tests of the pages on which users link an existing account, and of the link request's page, without a browser.
+
+A user enters the customer number, then a proof, and reads what the link changes. However often the form is sent, there
+is one request. An outsider learns nothing about the account.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Tests of ordering a new sub-account in the portal, step by step, without a browser."""
+"""Tests of ordering a new sub-account in the portal, step by step, without a browser.
+
+A wrong entry is explained at its step, and nothing typed is lost. The summary shows prices and terms; if they have
+changed, nothing is ordered. However often the form is sent, there is one order.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tests of the carrier's details: the foot of every page, pages whose text is a setting, and missing settings."""
+"""Tests of the carrier's details, which are settings: the foot of every page, and pages such as the imprint.
+
+What is not set is not shown. Also tests the font files, which pages load for every character that can be printed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Tests of the entries about access in the audit log: sign-ins and sign-outs, refusals, and uses of API tokens."""
+"""Tests that sign-ins, refused sign-ins and actions, and uses of API tokens are recorded in the audit log.
+
+Each entry can be read only by those whom it concerns. A limited number of entries a day keeps anybody from flooding a
+company's log.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Tests of invitations to an account: accepted, renewed, withdrawn, limited, and two accepted at once."""
+"""Tests of invitations to an account: who accepts one gets a login with the offered role.
+
+A new invitation replaces an older one; a withdrawn or expired one is refused. The number of open invitations is
+limited. Two invitations that are accepted at once create one login.
+"""
 
 from __future__ import annotations
 

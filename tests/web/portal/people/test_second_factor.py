@@ -1,4 +1,8 @@
-"""Tests of the second factor: setting it up, entering it at sign-in, and again before important changes."""
+"""Tests of the second factor, which people set up and enter at sign-in and again before important changes.
+
+A code works once. A recovery code replaces a lost app, once. Staff must have a second factor. Wrong codes are limited
+in number, but lock nobody out of a browser in which they have signed in before.
+"""
 
 from __future__ import annotations
 

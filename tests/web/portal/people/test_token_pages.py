@@ -1,4 +1,7 @@
-"""Tests of the pages of an account's API tokens: the list, creating one (shown only once), and revoking one."""
+"""Tests of the pages on which administrators list, create and revoke an account's API tokens.
+
+A new token is shown once. Tokens of other accounts get the same answer as missing ones.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Tests of the page on which an account's administrator consents to a link, and of the pages of link codes."""
+"""Tests of the page on which an administrator answers a request to link the account, and of the pages of link codes.
+
+Only an administrator can answer, once, by the code from the mail or signed in. A link code is shown once, and can be
+replaced or voided.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Tests of the pages on which proofs are given, opened from a mail, a letter or the portal, without a browser."""
+"""Tests of the pages on which people give proofs, opened from a mail, a letter or the portal, without a browser.
+
+Opening a link proves nothing; the code has to be entered. Strangers learn nothing and change nothing. Wrong tries are
+limited.
+"""
 
 from __future__ import annotations
 

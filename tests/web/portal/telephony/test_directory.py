@@ -1,4 +1,8 @@
-"""Tests of the pages of a directory entry: what is published, and who may change and withdraw the entry."""
+"""Tests of the pages on which users fill in, change and withdraw an account's directory entry.
+
+Only those who may manage the account can do so, and only if it has booked the option. If the entry's number is
+released, the entry is withdrawn.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Tests of the pages of call forwarding, for users of the main account and for local members."""
+"""Tests of the pages of call forwarding, for users of the main account and for local members.
+
+They add, change and remove forwardings, which reach the registrar. A wrong entry is explained beside its field. Each
+change is recorded in the account's log.
+"""
 
 from __future__ import annotations
 
