@@ -1,4 +1,7 @@
-"""Planned events in contracts, and the contract lines that result from them: for estimates of future costs."""
+"""Reads what running requests will change in contracts, and computes the contract lines after that, to forecast costs.
+
+A planned event is a new tariff, a further number block, or the end of a contract, each on a day.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The proofs of e-mail and connection addresses, and the documents, of several orders, read with few queries."""
+"""Reads and creates the proofs of e-mail and connection addresses for several orders at once, with few queries.
+
+Also reads the documents that customers have uploaded for them and that staff have not decided on yet.
+"""
 
 from __future__ import annotations
 

@@ -166,8 +166,8 @@ def count_open_consents(session: Session, accounts: Collection[Account], now: da
 def _count_open() -> sa.Select[int]:
     """Return the query that counts the questions for consent that the administrators of given accounts can answer.
 
-    Execute it with the parameters that `_values` returns for these accounts. It is built once, because it runs at each
-    request of a browser.
+    Its parameters name these accounts and the present time (`_values` returns them). The query is built once, because
+    it runs at each request of a browser.
     """
     asked = _open_consents(sa.select(sa.func.count(Request.id))).scalar_subquery()
     moving = _open_main_consents(sa.select(sa.func.count(Request.id))).scalar_subquery()

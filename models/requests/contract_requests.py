@@ -1,4 +1,4 @@
-"""The owner of requests about the contracts of an account: the main account that the account has at the time.
+"""Keeps requests about the contracts of an account with the main account to which the account belongs at the time.
 
 Changes, requests for more numbers, and cancellations wait for days or for the carrier. Meanwhile the account may be
 linked, switched or detached. The request then no longer concerns the main account that it was made under.

@@ -1,4 +1,4 @@
-"""SIP trunks: credentials, state, suspension, and permanent closing."""
+"""The table of SIP trunks, with each trunk's credentials and state, and methods that suspend and resume a trunk."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def _keep_subsets(face: Any) -> None:
 
 
 class _CompressedOnce:
-    """A ReportLab stream filter that compresses with zlib and keeps the most recent results."""
+    """A ReportLab stream filter that compresses with zlib, and caches results for PDFs that embed the same data."""
 
     pdfname = "FlateDecode"
     encode = staticmethod(lru_cache(2 * _SUBSETS)(zlib.compress))

@@ -1,4 +1,7 @@
-"""The rules of random histories in which customers link, switch, consent to and detach accounts that exist already."""
+"""The part of the random histories in which customers link, switch and detach accounts that exist already.
+
+Each rule is one action of a customer that Hypothesis can choose, and its effect on the simple model.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The people of an account for its dashboard: users, open invitations, and the first steps of a new administrator."""
+"""Reads what an account's dashboard shows about its people: users, open invitations, a new administrator's first steps.
+
+First steps are what a new administrator should do, such as setting up a call forwarding; some may be done already.
+"""
 
 from __future__ import annotations
 
