@@ -343,7 +343,8 @@ def _put_on_invoice(session: Session, scene: Scene) -> None:
 def _take_off(session: Session, scene: Scene) -> None:
     """Take the scene's account off its collective invoice; it stays a sub-account of the invoice's main account.
 
-    Its row of the invoice says so. The scheduled job `invoices` has not read this row yet.
+    The end and the decision to stay are recorded in the account's row of the invoice, which the scheduled job
+    `invoices` has not read yet.
     """
     _put_on_invoice(session, scene)
     account = scene.account(session)

@@ -78,7 +78,7 @@ class HostClock(Collector):
         self._forks = forks
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the difference between the clocks as one metric; yield nothing if the database does not answer."""
+        """Yield the metric of how far this machine's clock is off the database's; yield nothing without an answer."""
         with self._forks, closing(Database(self._url, pool_size=1, name="standorte worker")) as database:
             try:
                 found = clock_offset(database)

@@ -279,7 +279,8 @@ class _Claim:
     def _by_turns(self, owners: dict[Any, Any]) -> list[Any]:
         """Return the keys of rows in an order in which owners take turns: one row of each, then a second one of each.
 
-        `owners` maps each row's primary key to its owner. Which owner comes first depends on the lease.
+        `owners` maps each row's primary key to its owner, a company. Which owner comes first differs from claim to
+        claim.
         """
         turns = Counter[Any]()
         places = {}

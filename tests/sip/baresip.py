@@ -82,7 +82,7 @@ class Baresip(Softphone):
             wire.sendto(f"/{command}\n".encode(), (LOOPBACK, self._control))
 
     def dial(self, number: str) -> None:
-        """Call a number."""
+        """Call `number`: a SIP URI with it as the user, and with the domain of the softphone's trunk."""
         self.do(f"dial sip:{number}@{self._domain}")
 
     def hold(self) -> None:

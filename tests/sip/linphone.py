@@ -105,7 +105,7 @@ class Linphone(Softphone):
         os.write(self._terminal, f"{command}\n".encode())
 
     def dial(self, number: str) -> None:
-        """Call a number."""
+        """Call `number`: a SIP URI with it as the user, and with the domain of the softphone's trunk."""
         self.do(f"call sip:{number}@{self._domain}")
 
     def hold(self) -> None:

@@ -52,7 +52,7 @@ class Softphone(ABC):
 
     @abstractmethod
     def dial(self, number: str) -> None:
-        """Call a number."""
+        """Call `number`: a SIP URI with it as the user, and with the domain of the softphone's trunk."""
 
     @abstractmethod
     def hold(self) -> None:

@@ -21,7 +21,7 @@ from workers.stack.redis import EmbeddedRedis
 
 @pytest.fixture
 def counters(tmp_path: Path) -> Iterator[EmbeddedRedis]:
-    """Start a Redis for one test, and stop it at the end."""
+    """Provide a running Redis of the test's own, for counters of failed attempts; it is stopped after the test."""
     server = EmbeddedRedis(tmp_path)
     server.start()
     yield server

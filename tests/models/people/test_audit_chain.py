@@ -51,7 +51,7 @@ def attack(postgres: EmbeddedPostgres, database: Database) -> Iterator[Attack]:
 
 
 def write(database: Database, account: Account, *, count: int = 1, at: datetime = NOW) -> list[int]:
-    """Write `count` entries into the account's log; return their ids, the oldest first."""
+    """Write `count` entries with the time `at` into the account's audit log; return their ids, the oldest first."""
     with database.transaction() as session:
         for number in range(count):
             record_of_carrier(session, account, AuditEvent.TRUNK_SUSPENDED, at, {"number": number})

@@ -42,7 +42,7 @@ def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write(pipeline: Pipeline, count: int) -> None:
-    """Write `count` entries into the log of the main account."""
+    """Write `count` entries into the audit log of the main account, which have no seals yet."""
     with pipeline.runtime.database.transaction() as session:
         for _ in range(count):
             record_of_carrier(session, pipeline.main, AuditEvent.TRUNK_SUSPENDED, pipeline.clock())
