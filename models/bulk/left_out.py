@@ -97,7 +97,7 @@ def notes_of(session: Session, bulk: Bulk) -> Mapping[int, RowNote]:
 
 
 def lines_not_ordered(notes: Mapping[int, RowNote]) -> set[int]:
-    """Return the line numbers of those rows with a note that will not be ordered when the bulk file is sent."""
+    """Return the line numbers of those rows in `notes` that will not be ordered when the bulk file is sent."""
     return {line for line, note in notes.items() if not note.is_ordered}
 
 

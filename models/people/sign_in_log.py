@@ -257,9 +257,10 @@ def _entries(
     *,
     by_carrier: bool = False,
 ) -> postgresql.Insert:
-    """Return an INSERT of one entry for each of these accounts; None as an account stands for no account.
+    """Return an INSERT of audit entries about the user, one for each account id; the id None stands for no account.
 
-    It inserts nothing until `begin_access_log` was called.
+    `deed` is the kind of the entries, `facts` are their data by name (JSON values). `by_carrier`: the carrier has acted
+    and not the user. The statement inserts nothing until `begin_access_log` was called.
     """
     columns: dict[str, sa.ColumnElement[Any]] = {
         "account_id": sa.func.unnest(sa.literal(list(accounts), postgresql.ARRAY(sa.BigInteger))),

@@ -53,7 +53,10 @@ class Audit:
 
 
 def audit(record: dict[str, Any], *, without: Collection[str] = ()) -> Audit:
-    """Run all checks on the databases and the record of a run, except the checks named in `without`."""
+    """Run all checks on the databases and the record of a run, except the checks named in `without`.
+
+    `record` has the keys that this module's docstring lists; two of them are the URLs of the databases.
+    """
     with (
         psycopg.connect(record["portal"], row_factory=dict_row) as portal,
         psycopg.connect(record["registrar"], row_factory=dict_row) as registrar,

@@ -70,6 +70,7 @@ class SecondCopy:
 def second_copies(record: dict[str, Any]) -> list[SecondCopy]:
     """Return the second copies of mails, each with the fault that explains it, in the order of arrival.
 
+    `record` is the record of a chaos run (`tests/chaos/auditor.py` lists its keys).
     A fault explains a second copy if it may have prevented the portal from recording that the first copy was sent. The
     time of the second copy does not matter, because it may have waited behind all other mails.
     """

@@ -60,9 +60,9 @@ class Host:
     ) -> subprocess.Popen[bytes]:
         """Start a program on the host, in a new session, as `user` (None: root); return the process.
 
-        It ends when this process ends. It runs in the folder `directory` (None: that of this process). The output is
-        appended to the file `log`. `launcher` may have `death_signal`: the signal that the program gets when this
-        process ends (SIGTERM unless given).
+        `env` are its environment variables and `directory` is its working directory; if None, each is that of this
+        process. The output is appended to the file `log`. The program ends when this process ends: it then gets SIGTERM
+        or, if `launcher` has `death_signal`, that signal.
         """
         with log.open("ab") as output:
             return subprocess.Popen(

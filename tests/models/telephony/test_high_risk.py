@@ -106,7 +106,10 @@ def people(database: Database) -> dict[str, int]:
 
 
 def forward(database: Database, people: dict[str, int], who: str, draft: ForwardingDraft, id: int | None = None) -> int:
-    """Add a forwarding to the sub-account, or change the forwarding `id`, as the user named `who`; return its id."""
+    """Add a forwarding to the sub-account, or change the forwarding `id`, as a user; return the forwarding's id.
+
+    `people` has the ids of the accounts and users by name, from the fixture `people`; `who` is the user's name in it.
+    """
     with database.transaction() as session:
         account = session.get_one(Account, people["account"])
         person = principal_of(session, session.get_one(User, people[who]))

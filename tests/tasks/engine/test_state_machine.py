@@ -274,8 +274,7 @@ class History(ExistingAccounts):
 
     @rule(job=jobs)
     def a_job_runs(self, job: Callable[[Runtime], object]) -> None:
-        """Run a scheduled job, or the task `sweep`, which sends Celery messages for due work.
-
+        """Call `job`, which runs a scheduled job, or the task `sweep`, which sends Celery messages for due work.
         The model does not change.
         """
         job(self.pipeline.runtime)
