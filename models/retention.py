@@ -188,6 +188,7 @@ KEPT: Mapping[str, Kept] = {
         "§ 257 HGB; GDPR Art. 5",
         End.BY_LEFTOVERS,
     ),
+    "moved_blocks": Kept("with their request", _HGB, End.BY_LEFTOVERS),
     "number_assignments": Kept("to the end of the year after the one in which it ended", "§ 172 TKG", End.BY_LEFTOVERS),
     "number_blocks": Kept("always", "the stock of numbers; who has them is in the history", End.STAYS),
     "order_drafts": Kept("90 days after the last change", "the customer can go on until then", End.BY_LEFTOVERS),

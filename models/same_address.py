@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from models.spelling import spell
 
@@ -18,6 +19,20 @@ _HOUSE_NUMBER = re.compile(r"(?<![0-9])[0-9]+(?![0-9])(?!\.\s*[^\W\d_])")
 _NO_HOUSE_NUMBER = re.compile(
     r"\b(ohne\s+(hausnummer|hausnr\.?|nummer|nr\.?)|o\.\s?nr\.?|(no|without)\s+(house\s+)?number)\W*$", re.IGNORECASE
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A connection address."""
+
+    street: str
+    postal_code: str
+    city: str
+
+    @property
+    def key(self) -> str:
+        """Return the key of the address (`address_key`), which is the same for all its usual spellings."""
+        return address_key(self.street, self.postal_code, self.city)
 
 
 def address_key(street: str, postal_code: str, city: str) -> str:

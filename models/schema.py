@@ -23,7 +23,7 @@ from models.people import (
     users,
 )
 from models.proofs import documents, proofs
-from models.requests import idempotency, requests
+from models.requests import idempotency, moved_blocks, requests
 from models.staff import factor_resets
 from models.telephony import (
     area_codes,
@@ -37,7 +37,8 @@ from models.telephony import (
 )
 
 MODULES = (
-    accounts, users, api_tokens, catalogue, contracts, area_codes, trunks, numbers, requests, proofs, documents, outbox,
+    accounts, users, api_tokens, catalogue, contracts, area_codes, trunks, numbers, requests, moved_blocks, proofs,
+    documents, outbox,
     collective_invoices, invoice_membership, idempotency, jobs, findings, outages, drafts, login_sessions, invitations,
     bulk, audit_log, audit_chain, forwarding, number_history, contract_holders, directory, place_answers, high_risk,
     company_limits, erasure_requests, second_factors, factor_resets, invited_people, attempt_counts,

@@ -25,6 +25,8 @@ class Kind(StrEnum):
     """A request to end an account and all its contracts at the end of a day."""
     SWITCH = "switch"
     """A request to move a sub-account from its main account to another main account in one step."""
+    MOVE = "move"
+    """A request to move an account to another connection address, at once or on a day."""
 
 
 class Status(StrEnum):
@@ -59,6 +61,7 @@ class StepName(StrEnum):
     ASSIGN = "assign"
     CANCEL = "cancel"
     CONFIRM = "confirm"
+    MOVE = "move"
 
 
 class Reason(StrEnum):
@@ -186,7 +189,7 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 
 ENDED: frozenset[Status] = frozenset({Status.COMPLETED, Status.REJECTED, Status.CANCELLED, Status.FAILED})
 
-CONTRACT_CHANGES: frozenset[Kind] = frozenset({Kind.CHANGE, Kind.NUMBERS})
+CONTRACT_CHANGES: frozenset[Kind] = frozenset({Kind.CHANGE, Kind.NUMBERS, Kind.MOVE})
 """The kinds of request that change a running contract."""
 
 OF_CONTRACTS: frozenset[Kind] = CONTRACT_CHANGES | {Kind.CANCEL}
@@ -200,9 +203,16 @@ ROUTES: dict[Kind, tuple[StepName, ...]] = {
     Kind.NUMBERS: (StepName.VERIFY, StepName.ASSIGN, StepName.CONFIRM),
     Kind.CANCEL: (StepName.VERIFY, StepName.CANCEL, StepName.CONFIRM),
     Kind.SWITCH: (StepName.VERIFY, StepName.ATTACH, StepName.CONFIRM),
+    Kind.MOVE: (StepName.VERIFY, StepName.MOVE, StepName.CONFIRM),
 }
 ATTACHING: tuple[Kind, ...] = (Kind.LINK, Kind.SWITCH)
 """The kinds of request that attach an existing account, whose ownership has to be proved."""
+
+RESERVING: frozenset[Kind] = frozenset({Kind.NUMBERS, Kind.MOVE})
+"""The kinds of request that reserve numbers at once, however late their day is."""
+
+PROVING_ADDRESS: frozenset[Kind] = frozenset({Kind.ORDER, Kind.MOVE})
+"""The kinds of request for which a connection address has to be proved."""
 
 
 def may_become(now: Status, then: Status) -> bool:

@@ -22,6 +22,7 @@ from models.calendar_days import berlin_day
 from models.changes.cancellations import submit_cancellation
 from models.changes.changes import ChangeDraft, submit_change
 from models.changes.more_numbers import NumbersDraft, submit_numbers
+from models.changes.moves import MoveDraft, submit_move
 from models.errors import DomainError
 from models.jobs.jobs import begin_run, claim_job
 from models.links.account_closing import close_account
@@ -42,7 +43,9 @@ from models.proofs.order_placement import place_order
 from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import EmailProof, LinkCode
 from models.requests.batch_locks import lock_claimed
+from models.requests.moved_blocks import reserve_replacements
 from models.requests.requests import Request
+from models.same_address import Place
 from models.staff.erasing_people import ask_for_erasure
 from models.staff.sign_in_access import enter_user
 from models.states import ROUTES, Actor, Origin, Reason
@@ -50,7 +53,7 @@ from models.telephony import sip_secrets, suspension
 from models.telephony.allowed_destinations import CallLimits, change_limits, follow_high_risk
 from models.telephony.forwarding import Condition, ForwardingDraft
 from models.telephony.forwarding_changes import add_forwarding, take_over_forwarding
-from models.telephony.number_pool import NumberPool
+from models.telephony.number_pool import NumberPool, stock_pool
 from models.telephony.request_uri import change_request_uri
 from models.telephony.trunk_takeover import TrunkRow, TrunkTakeover, adopt_trunks
 from models.telephony.trunks import RequestUri, SipTrunk
@@ -311,6 +314,22 @@ def _cancellation(session: Session, scene: Scene) -> Request:
     return submit_cancellation(session, scene.person, scene.account(session), None, "de", NOW)
 
 
+def _move(session: Session, scene: Scene) -> Request:
+    draft = MoveDraft(Place("Alter Markt 1", "50667", "Köln"), None, scene.day(10), "de")
+    return submit_move(session, scene.person, scene.account(session), draft, NOW, usual=PLENTY)
+
+
+def _reserved_move(session: Session, scene: Scene) -> Request:
+    """Ask for a move whose address is proved, and reserve the numbers that replace the scene's."""
+    request = _move(session, scene)
+    request.address_proved_at = NOW
+    for size, digits in ((10, f"4{scene.id:05d}0"), (1, f"5{scene.id:05d}0")):
+        stock_pool(session, "0221", digits, size, 1, NOW)
+    session.flush()
+    reserve_replacements(session, NumberPool(session, NOW, blocks_wanted([request])), request, NOW)
+    return request
+
+
 def _detachment(days: int | None) -> Callable[[Session, Scene], Request]:
     def submit(session: Session, scene: Scene) -> Request:
         day = scene.day(days) if days is not None else None
@@ -470,6 +489,9 @@ OPERATIONS = {
     "look at a certificate": Operation(_look_at_certificate, _hand_in_certificate),
     "make a planned change": Operation(_worked_on("change"), _prepared("change", _change(10, 5))),
     "take a planned change back": Operation(_taken_back("free change"), _free("free change", _change(11, 7))),
+    "order a move": Operation(_move),
+    "make a move": Operation(_worked_on("move"), _prepared("move", _reserved_move)),
+    "take a move back": Operation(_taken_back("free move"), _free("free move", _reserved_move)),
     "cancel the contracts": Operation(_cancellation),
     "end cancelled contracts": Operation(_worked_on("end"), _prepared("end", _cancellation)),
     "take a cancellation back": Operation(_taken_back("end"), _free("end", _cancellation)),

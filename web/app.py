@@ -57,7 +57,7 @@ from web.portal.back_office import place_questions as back_office_place_question
 from web.portal.back_office import request as back_office_request
 from web.portal.back_office.requests_and_jobs import office
 from web.portal.bulk.pages import bulks
-from web.portal.changes import cancellation, more_numbers
+from web.portal.changes import cancellation, more_numbers, move
 from web.portal.changes import pages as changes
 from web.portal.links import collective_invoice, detach
 from web.portal.links.wizard import links
@@ -120,6 +120,7 @@ _PAGES = (
     collective_invoice,
     changes,
     more_numbers,
+    move,
     suspension,
     directory,
     phone_systems,

@@ -1,4 +1,4 @@
-"""The JSON bodies of orders, link requests, changes, more numbers and cancellations, as pydantic schemas.
+"""The JSON bodies of orders, link requests, changes, more numbers, moves and cancellations, as pydantic schemas.
 
 The API and the import of bulk files check their input by these schemas.
 """
@@ -12,7 +12,9 @@ from pydantic.config import JsonDict
 
 from models.changes.changes import ChangeDraft
 from models.changes.more_numbers import NumbersDraft
+from models.changes.moves import MoveDraft
 from models.orders.orders import Contact, LocalUser, Location, OrderDraft
+from models.same_address import Place
 from models.telephony.country_prefixes import MOST_COUNTRIES
 from models.telephony.directory import directory_data
 from models.telephony.trunks import RequestUri
@@ -189,6 +191,49 @@ class AddedNumbersBody(Body):
     def as_draft(self, locale: Locale) -> NumbersDraft:
         """Return the numbers as a draft for `submit_numbers`; `locale` is the language of its mails."""
         return NumbersDraft(self.numbers.area_code, self.numbers.block_size, self.effective_on, locale)
+
+
+class NewPlaceBody(Body):
+    """A new connection address: street with house number, postal code, and city."""
+
+    street: Line
+    postal_code: PostalCode
+    city: Line
+
+
+class NewNumbersBody(Body):
+    """The area code of the phone numbers that replace those of another Ortsnetz."""
+
+    area_code: AreaCodeText
+
+
+_A_MOVE: JsonDict = {
+    "customer_number": "1234567",
+    "location": {"street": "Marienplatz 8", "postal_code": "80331", "city": "München"},
+    "numbers": {"area_code": "089"},
+    "effective_on": "2027-01-01",
+}
+
+
+class MoveBody(Body):
+    """A move of an account to another connection address, `location`.
+
+    `numbers` says the area code of the numbers that replace others; without it, the one that fits the address best.
+    `effective_on` is the day in Berlin at whose start the account moves, if the address is proved by then; without it,
+    the account moves as soon as the address is proved.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"example": _A_MOVE})
+
+    customer_number: CustomerNumber
+    location: NewPlaceBody
+    numbers: NewNumbersBody | None = None
+    effective_on: CalendarDay | None = None
+
+    def as_draft(self, locale: Locale) -> MoveDraft:
+        """Return the move as a draft for `submit_move`; `locale` is the language of its mails and letters."""
+        area_code = self.numbers.area_code if self.numbers is not None else None
+        return MoveDraft(Place(**self.location.model_dump()), area_code, self.effective_on, locale)
 
 
 class CancellationBody(Body):

@@ -119,7 +119,7 @@ def quote_cancellation(
     if planned is not None and planned > chosen:
         raise InvalidField("last_day", "change_planned", planned)
     ensure_not_detached_before(session, principal, account, "last_day", chosen + timedelta(days=1), now)
-    return Cancellation(earliest, latest, chosen, _lines(session, account, now))
+    return Cancellation(earliest, latest, chosen, running_lines(session, account, now))
 
 
 def earliest_end_of(session: Session, account: Account, now: datetime) -> date:
@@ -197,7 +197,7 @@ def _last_planned(session: Session, account: Account) -> date | None:
     return session.scalar(planned)
 
 
-def _lines(session: Session, account: Account, now: datetime) -> tuple[PriceLine, ...]:
+def running_lines(session: Session, account: Account, now: datetime) -> tuple[PriceLine, ...]:
     """Return a price line for each running product of the account's running contracts, with a one-off price of 0."""
     items = session.scalars(
         sa.select(ContractItem)

@@ -35,7 +35,7 @@ from models.proofs.certificates import (
     numbers_asked_for,
     numbers_of,
 )
-from models.requests.contract_end import ensure_before_end
+from models.requests.contract_end import ensure_before_end, ensure_does_not_move
 from models.requests.effective_days import day_to_wait_for
 from models.requests.new_requests import create_account_request
 from models.requests.receipts import queue_receipt
@@ -172,9 +172,9 @@ def quote_numbers(
     may not change its contracts, and `NotFound` if the account has no open trunk with this id.
 
     Raises `InvalidField` if no block of this size is sold, or the area code is unknown or cannot fit the account's
-    address. Raises it if the day is over, more than 366 days away, or after the end of a cancelled contract. Raises it
-    if the person has access to the account only through its main account, and the account is to be detached by that
-    day.
+    address. Raises it if the day is over, more than 366 days away, or after the end of a cancelled contract, and while
+    a move of the account is running. Raises it if the person has access to the account only through its main account,
+    and the account is to be detached by that day.
     """
     if account.state is not AccountState.ACTIVE:
         raise Forbidden
@@ -182,6 +182,7 @@ def quote_numbers(
     trunk = find_trunk(session, principal, Action.CHANGE_CONTRACT, account, trunk_id)
     day = day_to_wait_for(draft.effective_on, now)
     ensure_before_end(session, account.id, day or berlin_day(now))
+    ensure_does_not_move(session, account.id)
     if day is not None:
         ensure_not_detached_before(session, principal, account, "effective_on", day, now)
     product = price_list(session, now).get(block_key(draft.block_size))

@@ -111,6 +111,8 @@ PORTAL: Mapping[str, Privileges] = {
     "memberships": Privileges("SELECT, INSERT, UPDATE (role), DELETE", ALL),
     "main_consents": Privileges(f"SELECT, UPDATE ({_ANSWER})", ALL),
     "messages": Privileges(ADD, ALL, metrics="SELECT (state)"),
+    # A replacement is reserved by workers; the front gives it up.
+    "moved_blocks": Privileges("SELECT, INSERT, UPDATE (replacement_id)", ALL),
     "number_assignments": Privileges(WRITE, ALL),
     "number_blocks": Privileges("SELECT, UPDATE (account_id, trunk_id, available_from)", WRITE),
     "order_drafts": Privileges(ALL, "SELECT, UPDATE, DELETE"),

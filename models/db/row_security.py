@@ -33,6 +33,12 @@ _TEAM = "ANY ((SELECT caller_team())::bigint[])"
 _PEOPLE = "ANY ((SELECT caller_people())::bigint[])"
 _TYPED = "ANY ((SELECT caller_typed())::bigint[])"
 _ORDERERS = "ANY ((SELECT caller_orderers())::bigint[])"
+_RUNS = f"requests.status NOT IN ({quoted(*sorted(ENDED))})"
+_RESERVED_BY_REQUEST = f"EXISTS (SELECT FROM requests WHERE requests.reserved_block_id = number_blocks.id AND {_RUNS})"
+_RESERVED_BY_MOVE = (
+    "EXISTS (SELECT FROM moved_blocks AS one JOIN requests ON requests.id = one.request_id"
+    f" WHERE one.replacement_id = number_blocks.id AND one.moved_at IS NULL AND {_RUNS})"
+)
 _ENFORCED = sa.text("SELECT relrowsecurity FROM pg_class WHERE oid = 'accounts'::regclass")
 _POLICIES = sa.text("SELECT quote_ident(polname) FROM pg_policy WHERE polrelid = CAST(:name AS regclass)")
 # Each policy says in its comment which text all policies of the table were made from.
@@ -284,6 +290,13 @@ PORTAL: Mapping[str, Rows] = {
         f"{_request('messages')} AND (bulk_id IS NULL OR reaches_bulk(bulk_id))",
         why="a mail may go to anybody; those without a request are looked up by the address that was typed",
     ),
+    "moved_blocks": Rows(
+        _of_request("moved_blocks").see,
+        add=f"{_request('moved_blocks')} AND replacement_id IS NULL AND moved_at IS NULL"
+        " AND EXISTS (SELECT FROM number_blocks AS one WHERE one.id = block_id AND one.account_id IS NOT NULL)",
+        become=f"{_of_request('moved_blocks').see} AND replacement_id IS NULL",
+        why="workers reserve what takes the place of a block; who cancels a move gives it up",
+    ),
     "number_assignments": _and(
         _of_account("number_assignments"),
         # A block that is given back belongs to nobody, when its assignment ends.
@@ -292,13 +305,12 @@ PORTAL: Mapping[str, Rows] = {
     ),
     "number_blocks": Rows(
         f"account_id IS NULL OR {_reached('number_blocks.account_id')}",
-        f"{_reached('number_blocks.account_id')} OR EXISTS (SELECT FROM requests"
-        f" WHERE requests.reserved_block_id = number_blocks.id AND requests.status NOT IN ({quoted(*sorted(ENDED))}))",
+        f"{_reached('number_blocks.account_id')} OR {_RESERVED_BY_REQUEST} OR {_RESERVED_BY_MOVE}",
         _reached("number_blocks.account_id"),
         become=f"(account_id IS NULL OR {_reached('number_blocks.account_id')})"
         " AND (trunk_id IS NULL OR sees_trunk_of(account_id, trunk_id))",
         why="orders show what is free; a block is released, and taken by workers only; who cancels a request frees the"
-        " block that it has reserved",
+        " blocks that it has reserved",
     ),
     "order_drafts": _and(_of_account("order_drafts"), _person("order_drafts", "user_id"), _request("order_drafts")),
     "outages": _free(_NO_CUSTOMER),
@@ -315,9 +327,9 @@ PORTAL: Mapping[str, Rows] = {
     "requests": Rows(
         f"main_id = {_OWN} OR {STAFF} OR knows_request(kind, main_id, account_id, customer_number)"
         " OR (kind = 'switch' AND knows_switch(id, customer_number))"
-        f" OR (kind = 'order' AND customer_number = {_named('customer_number')})",
+        f" OR (kind IN ('order', 'move') AND customer_number = {_named('customer_number')})",
         add=f"(main_id = {_OWN} OR reaches_account(main_id)"
-        " OR (kind IN ('detach', 'change', 'numbers', 'cancel') AND leaves_main(account_id, main_id)))"
+        " OR (kind IN ('detach', 'change', 'numbers', 'move', 'cancel') AND leaves_main(account_id, main_id)))"
         " AND reaches_named_account(kind, account_id, customer_number)"
         f" AND {_person('requests', 'requested_by')}"
         f" AND {_refers('requests', 'token_id', 'api_tokens')}"

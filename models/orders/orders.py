@@ -26,6 +26,7 @@ from models.requests.cancellation_mails import tell_of_cancellation
 from models.requests.contract_end import ensure_no_later_change
 from models.requests.detach_mails import tell_of_withdrawal
 from models.requests.displaced_detach import restore_displaced
+from models.requests.moved_blocks import sizes_wanted
 from models.requests.new_requests import queue_request
 from models.requests.receipts import queue_receipt
 from models.requests.requests import Request
@@ -299,17 +300,22 @@ def _queue_account(session: Session, ids: ReservedIds, draft: OrderDraft, now: d
 def blocks_wanted(requests: Iterable[Request], redrawing: Collection[uuid.UUID] = ()) -> Counter[tuple[str, int]]:
     """Count the number blocks that the requests still need, by pair of area code and block size.
 
-    A request that has reserved a block, and an order that has one, need none. Orders whose ids are in `redrawing` need
-    another block, because the registrar has a number of their block under another trunk.
+    A request that has reserved a block, and an order that has one, need none. A move may need several. Orders whose ids
+    are in `redrawing` need another block, because the registrar has a number of their block under another trunk.
     """
-    return Counter(
+    wanted = Counter(
         (request.area_code, request.block_size)
         for request in requests
         if request.area_code is not None
         and request.block_size is not None
         and request.reserved_block_id is None
+        and request.kind is not Kind.MOVE
         and (request.trunk is None or not request.trunk.blocks or request.id in redrawing)
     )
+    for request in requests:
+        if request.kind is Kind.MOVE and request.area_code is not None:
+            wanted.update((request.area_code, size) for size in sizes_wanted(request))
+    return wanted
 
 
 def discard_ordered_account(request: Request, now: datetime) -> None:

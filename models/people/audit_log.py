@@ -94,6 +94,7 @@ class AuditEvent(StrEnum):
     TRUNK_TAKEN_OVER = "trunk_taken_over"
     TRUNK_ADOPTED = "trunk_adopted"
     USER_ENTERED = "user_entered"
+    MOVE_ASKED = "move_asked"
 
 
 OF_LOGINS = (

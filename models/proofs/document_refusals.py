@@ -14,7 +14,7 @@ from models.people.users import people_to_tell
 from models.proofs.certificates import certificate_until, numbers_without_certificate
 from models.proofs.documents import AddressDocument
 from models.requests.requests import Request
-from models.states import Kind, RefusalReason
+from models.states import PROVING_ADDRESS, Kind, RefusalReason
 
 MOST_NOTE = 500
 """The most characters of the note of staff to the customer."""
@@ -51,19 +51,19 @@ def refuse(session: Session, request: Request, document: AddressDocument, refusa
     administrators of the main account.
     """
     document.refusal, document.refusal_note = refusal.reason, refusal.note or None
-    of_order = request.kind is Kind.ORDER
+    of_address = request.kind in PROVING_ADDRESS
     request.note(
         now,
-        "document_refused" if of_order else "certificate_refused",
+        "document_refused" if of_address else "certificate_refused",
         refusal=refusal.reason,
         refusal_note=refusal.note,
     )
-    facts = _about_address(session, request) if of_order else _about_certificate(session, request, document)
+    facts = _about_address(session, request) if of_address else _about_certificate(session, request, document)
     for person in people_to_tell(session, request.requested_by, request.main_id, request.account_id):
         queue_message(
             session,
             request.id,
-            "document_refused" if of_order else "certificate_refused",
+            "document_refused" if of_address else "certificate_refused",
             Recipient(person.name, person.email, person.locale),
             {
                 "customer_number": request.customer_number,
@@ -87,12 +87,13 @@ def _about_certificate(session: Session, request: Request, document: AddressDocu
 
 
 def _about_address(session: Session, order: Request) -> dict[str, Any]:
-    main, account = session.get_one(Account, order.main_id), order.account
+    main, account, place = session.get_one(Account, order.main_id), order.account, order.place
     assert account is not None
     return {
+        "kind": order.kind,
         "main_customer_number": main.customer_number,
         "location_name": account.name,
-        "street": account.street,
-        "postal_code": account.postal_code,
-        "city": account.city,
+        "street": place.street,
+        "postal_code": place.postal_code,
+        "city": place.city,
     }

@@ -17,20 +17,21 @@ from models.proofs.documents import AddressDocument
 from models.proofs.order_codes import lock_for_address, prove_address
 from models.proofs.proof_book import ProofBook
 from models.requests.requests import Request
-from models.states import AddressMethod, Kind, Status
+from models.states import PROVING_ADDRESS, AddressMethod, Kind, Status
 
 
 def upload_document(
     session: Session, principal: Principal, request: Request, name: str, media_type: str, content: bytes, now: datetime
 ) -> AddressDocument:
-    """Save and return an uploaded document that is to prove the order's connection address; the back office decides.
+    """Save and return an uploaded document that is to prove an order's or a move's address; the back office decides.
 
-    `name` is the file's name, `media_type` its type, such as `application/pdf`. A document of the order that is not
-    decided on yet is replaced. Adds a timeline entry, and schedules the order's next step for now. Raises `NotAwaited`
-    unless `request` is a pending order whose address proof was requested and is not completed yet.
+    `name` is the file's name, `media_type` its type, such as `application/pdf`. A document of the request that is not
+    decided on yet is replaced. Adds a timeline entry, and schedules the request's next step for now. Raises
+    `NotAwaited` unless `request` is a pending order or move whose address proof was requested and is not completed yet.
     """
     book = ProofBook(session, [request])
-    proof = book.address(request) if (request.kind, request.status) == (Kind.ORDER, Status.PENDING) else None
+    is_asked = request.kind in PROVING_ADDRESS and request.status is Status.PENDING
+    proof = book.address(request) if is_asked else None
     if proof is None or proof.proved_at is not None:
         raise NotAwaited
     document = _saved(session, principal, request, book, (name, media_type, content), now)

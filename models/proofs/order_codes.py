@@ -13,11 +13,11 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account, account_by_number
 from models.db.caller import Named, name_to_database
 from models.errors import NotAwaited
-from models.proofs.proof_book import ProofBook, account_address_key
+from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import NOBODY, AddressProof, EmailProof
 from models.proofs.shared_proofs import lock_pending, orders_in_town, orders_of_contact, pending
 from models.requests.requests import Request
-from models.states import ENDED, AddressMethod, Kind
+from models.states import ENDED, PROVING_ADDRESS, AddressMethod, Kind
 from models.vault import Vault
 
 
@@ -52,22 +52,18 @@ def is_email_awaited(session: Session, request: Request) -> bool:
 
 
 def enter_letter_code(session: Session, vault: Vault, request: Request, typed: str, now: datetime) -> bool:
-    """Prove the order's connection address by the code from the letter; return whether the code is right.
+    """Prove an order's or a move's connection address by the code from the letter; return whether the code is right.
 
     `typed` is the code as the person typed it. Safe to run twice: the code stays right. One letter serves all orders of
     the main account with this address. If the address is newly proved, their next steps are scheduled for now. Locks
-    the pending orders of the main account with this postal code. Raises `NotAwaited` if `request` is no order, if no
-    proof of the address was requested, or if the address is not proved and none of the orders with this address is
-    pending.
+    the pending orders of the main account with this postal code; of a move, the pending requests that share its proof.
+    Raises `NotAwaited` if `request` is neither an order nor a move, if no proof of the address was requested, or if the
+    address is not proved and none of the requests with this address is pending.
     """
-    if request.kind is not Kind.ORDER:
+    if request.kind not in PROVING_ADDRESS:
         raise NotAwaited
-    assert request.account is not None
-    key = account_address_key(request.account)
-    awaited = any(
-        order.account and account_address_key(order.account) == key
-        for order in lock_pending(session, orders_in_town(request))
-    )
+    key = request.place.key
+    awaited = any(order.place.key == key for order in lock_pending(session, orders_in_town(request)))
     proof = ProofBook(session, [request]).address(request)
     right = _is_right(vault, proof, typed, now, awaited=awaited)
     if right and proof is not None and proof.proved_at is None:
@@ -78,14 +74,17 @@ def enter_letter_code(session: Session, vault: Vault, request: Request, typed: s
 def answer_letter(session: Session, vault: Vault, customer_number: str, typed: str, now: datetime) -> Request | None:
     """Prove a connection address, without a login, by the customer number and the code that are printed in a letter.
 
-    `typed` is the code as the person typed it. Returns the order with this customer number. Returns None if the
-    customer number or the code is wrong, or if the order's address is neither proved nor waiting to be proved. The same
-    statements run in every case, so that a stranger learns nothing from the duration.
+    `typed` is the code as the person typed it. Returns the order, or the running move, with this customer number.
+    Returns None if the customer number or the code is wrong, or if its address is neither proved nor waiting to be
+    proved. The same statements run in every case, so that a stranger learns nothing from the duration.
     """
     name_to_database(session, Named.CUSTOMER_NUMBER, customer_number)
     account = account_by_number(session, customer_number)
     account_id = account.id if account is not None else None
-    order = session.scalar(sa.select(Request).where(Request.account_id == account_id, Request.kind == Kind.ORDER))
+    running_move = sa.and_(Request.kind == Kind.MOVE, Request.status.not_in(ENDED))
+    asked = sa.select(Request).where(Request.account_id == account_id, sa.or_(Request.kind == Kind.ORDER, running_move))
+    # A move comes after the order by which the account began.
+    order = session.scalar(asked.order_by((Request.kind == Kind.MOVE).desc()).limit(1))
     name_to_database(session, Named.REQUEST, *([order.id] if order is not None else []))
     try:
         right = enter_letter_code(session, vault, order or _nobodys_order(), typed, now)
@@ -95,12 +94,12 @@ def answer_letter(session: Session, vault: Vault, customer_number: str, typed: s
 
 
 def lock_for_address(session: Session, request: Request) -> bool:
-    """Lock all pending orders that have the main account and the postal code of the order `request`.
+    """Lock all pending orders and moves that have the main account and the postal code of `request`.
 
-    Returns whether `request` itself is pending, and so one of the locked orders. If `request` is no order, locks
+    Returns whether `request` itself is pending, and so one of those locked. If it is neither an order nor a move, locks
     nothing and returns False. To avoid a deadlock, call this before any of these orders is locked on its own.
     """
-    return request.kind is Kind.ORDER and request in lock_pending(session, orders_in_town(request))
+    return request.kind in PROVING_ADDRESS and request in lock_pending(session, orders_in_town(request))
 
 
 def prove_address(session: Session, request: Request, method: AddressMethod, now: datetime, by: int | None) -> None:
@@ -111,9 +110,9 @@ def prove_address(session: Session, request: Request, method: AddressMethod, now
     `lock_for_address`, or `lock_pending` for the orders with this postal code.
     """
     proof = ProofBook(session, [request]).address(request)
-    assert proof is not None and request.account is not None
+    assert proof is not None
     proof.prove(method, now, by)
-    _wake(session, orders_in_town(request), now, account_address_key(request.account))
+    _wake(session, orders_in_town(request), now, request.place.key)
 
 
 def _is_right(
@@ -145,5 +144,5 @@ def _wake(session: Session, orders: sa.Select[Request], now: datetime, key: str 
     # In the order in which the workers lock them. One that a worker is looking at is waited for: it may have read
     # the proof before it was given.
     for request in session.scalars(pending(orders).order_by(Request.id).with_for_update(of=Request)):
-        if key is None or (request.account is not None and account_address_key(request.account) == key):
+        if key is None or request.place.key == key:
             request.make_due(now)

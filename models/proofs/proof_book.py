@@ -15,20 +15,18 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
-from models.accounts.accounts import Account
 from models.calendar_days import end_of_day
 from models.proofs.deadlines import VALID_FOR
 from models.proofs.documents import AddressDocument
 from models.proofs.proofs import AddressProof, EmailProof
 from models.requests.requests import Request
-from models.same_address import address_key
-from models.states import Kind
+from models.states import PROVING_ADDRESS, Kind
 
 P = TypeVar("P", EmailProof, AddressProof)
 
 
 class ProofBook:
-    """The proofs of e-mail and connection addresses that the orders among `requests` need, completed or not.
+    """The proofs of e-mail and connection addresses that orders and moves among `requests` need, completed or not.
 
     Also has the undecided documents of orders and of requests for numbers among `requests`. All proofs of one kind are
     read when the first of them is needed, with at most two queries. The rows of uncompleted proofs are locked until the
@@ -39,7 +37,9 @@ class ProofBook:
         self._session = session
         self._lock = lock
         self._orders = [request for request in requests if request.kind is Kind.ORDER]
-        self._with_documents = [request.id for request in requests if request.kind in (Kind.ORDER, Kind.NUMBERS)]
+        self._with_address = [request for request in requests if request.kind in PROVING_ADDRESS and request.account]
+        documented = PROVING_ADDRESS | {Kind.NUMBERS}
+        self._with_documents = [request.id for request in requests if request.kind in documented]
 
     def email(self, request: Request) -> EmailProof | None:
         """Return the proof of the e-mail address of the order's contact; None if the proof was never requested."""
@@ -47,12 +47,11 @@ class ProofBook:
         return self._emails.get((request.main_id, request.account.contact_email))
 
     def address(self, request: Request) -> AddressProof | None:
-        """Return the proof of the order's connection address; None if the proof was never requested."""
-        assert request.account is not None
-        return self._addresses.get((request.main_id, account_address_key(request.account)))
+        """Return the proof of an order's connection address, or of a move's new one; None if it was never requested."""
+        return self._addresses.get((request.prover_id, request.place.key))
 
     def document(self, request: Request) -> AddressDocument | None:
-        """Return the undecided document of an order or a request for numbers; None if there is none.
+        """Return the undecided document of an order, a move or a request for numbers; None if there is none.
 
         Staff have not accepted or refused an undecided document yet.
         """
@@ -70,12 +69,11 @@ class ProofBook:
         return found
 
     def open_address(self, request: Request, now: datetime) -> AddressProof:
-        """Insert and return a new, uncompleted proof that the order's connection address is real.
+        """Insert and return a new, uncompleted proof of the address of the order, or of the new one of the move.
 
         If another transaction has inserted this row already, returns that row. Locks the row. Sends no letter.
         """
-        assert request.account is not None
-        main_id, key = request.main_id, account_address_key(request.account)
+        main_id, key = request.prover_id, request.place.key
         found = self._opened(AddressProof, {"main_id": main_id, "address_key": key}, now)
         self._addresses[main_id, key] = found
         return found
@@ -94,7 +92,7 @@ class ProofBook:
 
     @cached_property
     def _addresses(self) -> dict[tuple[int, str], AddressProof]:
-        keys = {(order.main_id, account_address_key(order.account)) for order in self._orders if order.account}
+        keys = {(request.prover_id, request.place.key) for request in self._with_address}
         found = self._read(AddressProof, sa.tuple_(AddressProof.main_id, AddressProof.address_key).in_(keys))
         return {(proof.main_id, proof.address_key): proof for proof in found}
 
@@ -114,8 +112,3 @@ class ProofBook:
             AddressDocument.request_id.in_(self._with_documents), AddressDocument.released.is_(None)
         )
         return {document.request_id: document for document in self._session.scalars(query)}
-
-
-def account_address_key(account: Account) -> str:
-    """Return the account's address in a normalised form (`address_key`), which is equal for different spellings."""
-    return address_key(account.street, account.postal_code, account.city)

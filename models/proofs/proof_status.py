@@ -27,7 +27,7 @@ from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import CodedProof, Consent, Decision, MainConsent, OwnershipProof
 from models.proofs.required_proofs import OrderProofs, order_proofs
 from models.requests.requests import Request
-from models.states import ATTACHING, ENDED, AccountRole, AddressMethod, Kind, Reason, Status
+from models.states import ATTACHING, ENDED, PROVING_ADDRESS, AccountRole, AddressMethod, Kind, Reason, Status
 
 
 class ProofKind(StrEnum):
@@ -80,7 +80,7 @@ def proof_statuses(session: Session, requests: Sequence[Request], now: datetime)
     pending. Runs a fixed number of statements.
     """
     begun = [request for request in requests if request.status is not Status.ACKNOWLEDGED]
-    orders = [request for request in begun if request.kind is Kind.ORDER]
+    orders = [request for request in begun if request.kind in PROVING_ADDRESS]
     links = [request for request in begun if request.kind in ATTACHING]
     numbers = [request for request in begun if request.need_until is not None]
     found: dict[uuid.UUID, list[ProofStatus]] = defaultdict(list)

@@ -13,7 +13,7 @@ from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import CodedProof, Consent, MainConsent
 from models.proofs.required_proofs import order_proofs
 from models.requests.requests import Request
-from models.states import Kind, Status
+from models.states import PROVING_ADDRESS, Status
 
 
 def ask_again(session: Session, request: Request, what: str, now: datetime, usual: Limits) -> None:
@@ -41,7 +41,7 @@ def _asked(session: Session, request: Request, what: str) -> CodedProof | None:
         if what == "consent":
             consent = session.get(Consent, request.id) if consent is None else None
         return consent if consent is not None and consent.decision is None else None
-    if request.kind is not Kind.ORDER:
+    if request.kind not in PROVING_ADDRESS:
         return None
     requester = session.get(User, request.requested_by) if request.requested_by is not None else None
     asked = dict(order_proofs(ProofBook(session, [request]), request, requester).asked())

@@ -14,6 +14,7 @@ from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import AddressProof, CodedProof, EmailProof
 from models.requests.requests import Request
 from models.same_address import address_key
+from models.states import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +48,19 @@ class OrderProofs:
 
 
 def order_proofs(book: ProofBook, order: Request, requester: User | None) -> OrderProofs:
-    """Return the two proofs of the order: of its contact's e-mail address and of its connection address.
+    """Return the proofs of an order, of its contact's e-mail address and of its connection address, or of a move.
 
-    `book` reads the proofs of all orders with which it was created; `order` must be one of them. `requester` is the
-    user who placed the order, None if unknown.
+    `book` reads the proofs of all requests with which it was created; `order` must be one of them. `requester` is the
+    user who made the request, None if unknown.
     """
     assert order.account is not None
-    needs_email = not _is_own(requester, order.account.contact_email)
+    # Of a move only the new address is in question.
+    needs_email = order.kind is Kind.ORDER and not _is_own(requester, order.account.contact_email)
     return OrderProofs(needs_email, book.email(order) if needs_email else None, book.address(order))
 
 
 def opened_proofs(book: ProofBook, order: Request, requester: User | None, now: datetime) -> OrderProofs:
-    """Insert the proofs that the order needs and that do not exist yet; return all proofs of the order.
+    """Insert the proofs that the order or move needs and that do not exist yet; return all proofs of it.
 
     `book` reads and inserts proofs for the orders with which it was created; `order` must be one of them. `requester`
     is the user who placed the order, None if unknown. Sends no mail and no letter.
@@ -80,6 +82,12 @@ def draft_proofs(session: Session, main_id: int, draft: OrderDraft, requester: U
         session.get(EmailProof, {"main_id": main_id, "address": email}),
         session.get(AddressProof, {"main_id": main_id, "address_key": key}),
     )
+
+
+def is_proved_by_company(session: Session, move: Request) -> bool:
+    """Return whether the new address of a move is proved already for the main account to which the move belongs."""
+    proof = session.get(AddressProof, {"main_id": move.main_id, "address_key": move.place.key})
+    return proof is not None and proof.proved_at is not None
 
 
 def _is_own(requester: User | None, address: str) -> bool:

@@ -1,4 +1,4 @@
-"""Queries for the orders that share one proof: same main account, and same contact or same connection address."""
+"""Queries for the orders and moves that share a proof: same main account, and same contact or connection address."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, contains_eager
 
 from models.accounts.accounts import Account
-from models.proofs.proof_book import account_address_key
 from models.requests.requests import Request
 from models.states import Kind, Status
 
@@ -50,12 +49,17 @@ def lock_pending(session: Session, orders: sa.Select[Request]) -> Sequence[Reque
 
 
 def orders_in_town(order: Request) -> sa.Select[Request]:
-    """Return a query for all orders with the main account and the postal code of `order`, itself included.
+    """Return a query for all orders and moves that may share the proof of the address of `order`, itself included.
 
-    Each order is joined with its account. Compare `account_address_key` of the results to find equal addresses.
+    `order` may be a move, too. They have its postal code (moves the new one) and `Request.prover_id`. Each request is
+    joined with its account. Compare the keys of the results' places (`Request.place`) to find equal addresses.
     """
-    assert order.account is not None
-    return _orders(order.main_id).where(Account.postal_code == order.account.postal_code)
+    code = order.place.postal_code
+    there = sa.or_(
+        sa.and_(Request.kind == Kind.ORDER, Request.main_id == order.prover_id, Account.postal_code == code),
+        sa.and_(Request.kind == Kind.MOVE, Request.account_id == order.prover_id, Request.new_postal_code == code),
+    )
+    return sa.select(Request).join(Request.account).where(Request.main_id == order.main_id, there)
 
 
 def another_has_contact(session: Session, order: Request) -> bool:
@@ -64,11 +68,10 @@ def another_has_contact(session: Session, order: Request) -> bool:
 
 
 def another_has_address(session: Session, order: Request) -> bool:
-    """Return whether another pending order of the main account has the same connection address as `order`."""
-    assert order.account is not None
-    key = account_address_key(order.account)
-    others = session.scalars(orders_in_town(order).where(*_waits_besides(order)).with_only_columns(Account))
-    return any(account_address_key(account) == key for account in others)
+    """Return whether another pending order or move of the main account has the connection address of `order`."""
+    key = order.place.key
+    others = orders_in_town(order).where(*_waits_besides(order)).options(contains_eager(Request.account))
+    return any(other.place.key == key for other in session.scalars(others))
 
 
 def _orders(main_id: int) -> sa.Select[Request]:

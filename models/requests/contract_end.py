@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, object_session
 
 from models.errors import InvalidField, LaterChangePlanned
 from models.requests.requests import Request
-from models.states import ENDED, Kind
+from models.states import ENDED, Kind, StepName
 
 
 def ensure_no_later_change(request: Request) -> None:
@@ -32,6 +32,22 @@ def ensure_no_later_change(request: Request) -> None:
     day = session.scalar(later)
     if day is not None:
         raise LaterChangePlanned(request.status, day)
+
+
+def running_move(session: Session, account_id: int) -> Request | None:
+    """Return the account's move, a request that has not ended yet, of which it has at most one; None without one."""
+    return session.scalar(
+        sa.select(Request).where(
+            Request.account_id == account_id, Request.kind == Kind.MOVE, Request.status.not_in(ENDED)
+        )
+    )
+
+
+def ensure_does_not_move(session: Session, account_id: int) -> None:
+    """Raise `InvalidField` for `effective_on` while a move of the account is running, with which its numbers change."""
+    moving = running_move(session, account_id)
+    if moving is not None and moving.step is not StepName.CONFIRM:
+        raise InvalidField("effective_on", "move_planned")
 
 
 def running_cancellation(session: Session, account_id: int) -> Request | None:

@@ -13,7 +13,7 @@ from models.db.trace_context import current_traceparent
 from models.people.rights import Principal
 from models.requests.contract_requests import owner_of_contracts
 from models.requests.requests import Request
-from models.states import Kind
+from models.states import RESERVING, Kind
 from models.values import Locale
 
 
@@ -24,7 +24,7 @@ def create_account_request(
 
     The request belongs to the account's main account, or to the account itself if it has none. `details` are values of
     further columns, such as `effective_on`. The first step is scheduled for that day, or for now if there is no day or
-    the request is for numbers. The caller adds the first timeline entry.
+    the request reserves numbers (`RESERVING`). The caller adds the first timeline entry.
     """
     request = Request(
         kind=kind,
@@ -43,12 +43,12 @@ def create_request(session: Session, request: Request, now: datetime) -> Request
     """Insert a new request with its times, and schedule its first step; return the request, which then has its id.
 
     The first step is scheduled for the day `effective_on` of the request, or for now if there is none. The first step
-    of a request for numbers always runs now, because it reserves the numbers. Flushes the session. The caller adds the
-    first timeline entry.
+    of a request that reserves numbers (`RESERVING`) always runs now. Flushes the session. The caller adds the first
+    timeline entry.
     """
     request.created_at = request.updated_at = now
     request.traceparent = current_traceparent()
-    request.make_due(now if request.kind is Kind.NUMBERS else max(now, request.effective_at))
+    request.make_due(now if request.kind in RESERVING else max(now, request.effective_at))
     session.add(request)
     session.flush()
     return request

@@ -24,9 +24,9 @@ def may_change(session: Session, principal: Principal, request: Request) -> bool
     """Return whether the person may cancel or retry the request and submit its proofs.
 
     For an order, link or switch they need the right to order or link for the requesting main account. For a request
-    about contracts (change, more numbers, cancellation) they need the right to change the account's contracts. For a
-    detach request they need the right to detach the sub-account, and a role in the account that made the request. So
-    the other account can neither stop the detachment nor bring it about.
+    about contracts (change, more numbers, move, cancellation) they need the right to change the account's contracts.
+    For a detach request they need the right to detach the sub-account, and a role in the account that made the request.
+    So the other account can neither stop the detachment nor bring it about.
     """
     match request.kind:
         case Kind.ORDER:
@@ -40,7 +40,7 @@ def may_change(session: Session, principal: Principal, request: Request) -> bool
                 and acts_for(principal, side)
                 and _may(session, principal, Action.DETACH, request.account_id)
             )
-        case Kind.CHANGE | Kind.NUMBERS | Kind.CANCEL:
+        case Kind.CHANGE | Kind.NUMBERS | Kind.MOVE | Kind.CANCEL:
             return _may(session, principal, Action.CHANGE_CONTRACT, request.account_id)
 
 

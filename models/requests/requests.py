@@ -1,4 +1,4 @@
-"""The table of requests: orders, links, switches, detach requests, changes of contracts, more numbers, cancellations.
+"""The table of requests: orders, links, switches, detach requests, changes, more numbers, moves and cancellations.
 
 A request's row says which processing step runs next, and when (`models.db.work_queue`).
 """
@@ -23,6 +23,7 @@ from models.errors import IllegalTransition, TooLate
 from models.people.users import User
 from models.requests.promises import promised_until
 from models.requests.timeline import TimelineEntry
+from models.same_address import Place
 from models.states import (
     ENDED,
     Actor,
@@ -42,7 +43,7 @@ _PROVISION = f"step = {quoted(StepName.PROVISION)}"
 
 
 class Request(BulkQueueRow, Base):
-    """A request: to order a sub-account, link or detach an account, change or cancel contracts, or add numbers.
+    """A request: to order a sub-account, link, detach or move an account, change or cancel contracts, add numbers.
 
     `main` is the main account that makes the request. In requests about the contracts of an account without a main
     account, it is that account itself. `account` is the account that is ordered, linked, detached, changed or
@@ -135,6 +136,15 @@ class Request(BulkQueueRow, Base):
     numbers, saves them again at the moment at which it is made.
     """
 
+    new_street: Mapped[str | None]
+    """Of a move the new connection address, as are `new_postal_code` and `new_city`; None for other kinds."""
+    new_postal_code: Mapped[str | None]
+    new_city: Mapped[str | None]
+    replaced_place: Mapped[dict[str, Any] | None] = mapped_column(postgresql.JSONB(none_as_null=True))
+    """The connection address before a move, as `Place`: as known when it was asked for, and then when it was made."""
+    address_proved_at: Mapped[datetime | None]
+    """When the new address of a move was found to be proved; None until then, and for other kinds."""
+
     local_user_name: Mapped[str | None]
     """The name of the person who is invited to an ordered account once it is active; None if the order names nobody."""
     local_user_email: Mapped[str | None]
@@ -190,6 +200,16 @@ class Request(BulkQueueRow, Base):
             "kind <> 'cancel' OR (effective_on IS NOT NULL AND replaced_lines IS NOT NULL)",
             name="cancellation_is_whole",
         ),
+        sa.CheckConstraint(
+            "(kind = 'move') = (new_street IS NOT NULL AND new_postal_code IS NOT NULL AND new_city IS NOT NULL"
+            " AND replaced_place IS NOT NULL)",
+            name="move_is_whole",
+        ),
+        sa.CheckConstraint(
+            "kind <> 'move' OR (price_lines IS NOT NULL AND replaced_lines IS NOT NULL)", name="move_says_prices"
+        ),
+        sa.CheckConstraint("new_postal_code ~ '^[0-9]{5}$'", name="new_postal_code"),
+        sa.CheckConstraint("address_proved_at IS NULL OR kind = 'move'", name="moves_prove"),
         sa.CheckConstraint("costs_from IS NULL OR kind = 'cancel'", name="cancellations_have_costs"),
         sa.CheckConstraint("NOT by_sub_account OR kind = 'detach'", name="sub_account_detaches"),
         sa.CheckConstraint("displaced_id IS NULL OR kind = 'detach'", name="detachments_displace"),
@@ -254,6 +274,12 @@ class Request(BulkQueueRow, Base):
             postgresql_where=sa.text(f"reserved_block_id IS NOT NULL AND status NOT IN ({_ENDED})"),
         ),
         sa.Index(
+            "uq_requests_moves",
+            "account_id",
+            unique=True,
+            postgresql_where=sa.text(f"kind = 'move' AND status NOT IN ({_ENDED})"),
+        ),
+        sa.Index(
             "uq_requests_cancellations",
             "account_id",
             unique=True,
@@ -284,6 +310,23 @@ class Request(BulkQueueRow, Base):
         session = object_session(self)
         assert session is not None and self.id is not None
         batch_insert(session, TimelineEntry, request_id=self.id, at=now, code=code, facts=facts)
+
+    @property
+    def place(self) -> Place:
+        """Return the connection address that an order or a move is about: that of the account, or the new one."""
+        if self.kind is Kind.MOVE:
+            assert self.new_street is not None and self.new_postal_code is not None and self.new_city is not None
+            return Place(self.new_street, self.new_postal_code, self.new_city)
+        assert self.account is not None
+        return Place(self.account.street, self.account.postal_code, self.account.city)
+
+    @property
+    def prover_id(self) -> int:
+        """Return the id of the account that has to prove `place`: that of the main account, or of the moving one."""
+        if self.kind is Kind.MOVE:
+            assert self.account_id is not None
+            return self.account_id
+        return self.main_id
 
     @property
     def effective_at(self) -> datetime:

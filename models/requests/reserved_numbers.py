@@ -6,7 +6,9 @@ from datetime import datetime
 
 from sqlalchemy.orm import object_session
 
+from models.requests.moved_blocks import free_replacements
 from models.requests.requests import Request
+from models.states import Kind
 from models.telephony.number_pool import NumberPool, free_reserved_block
 from models.telephony.numbers import NumberBlock
 
@@ -27,9 +29,12 @@ def reserve_numbers(pool: NumberPool, request: Request, now: datetime) -> None:
 def free_reserved_numbers(request: Request, now: datetime) -> None:
     """Put the number block that the request has reserved back into the pool, and flush the session.
 
-    Does nothing if the request has reserved none, or if the block has been added to the trunk already.
+    Does nothing if the request has reserved none, or if the block has been added to the trunk already. A move puts all
+    of its blocks back.
     """
     session = object_session(request)
+    if request.kind is Kind.MOVE and session is not None:
+        free_replacements(session, request, now)
     if request.reserved_block_id is not None and session is not None:
         free_reserved_block(session.get_one(NumberBlock, request.reserved_block_id), now)
         # The front may change the block only while the request that has reserved it runs.

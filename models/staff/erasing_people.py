@@ -34,7 +34,7 @@ from models.states import AccountState
 
 BUSINESS_LETTERS = (
     "order_receipt", "bulk_receipt", "link_receipt", "order_completed", "order_completed_contact", "bulk_ended",
-    "change_receipt", "change_completed", "numbers_receipt", "numbers_completed",
+    "change_receipt", "change_completed", "numbers_receipt", "numbers_completed", "move_receipt", "move_completed",
     "cancellation_receipt", "cancellation_taken_back", "cancellation_completed", "contract_renews",
     "link_completed", "link_completed_owner", "link_ended_owner", "main_consent_ended",
     "switch_completed_owner", "switch_completed_former", "detach_completed", "detach_completed_owner",

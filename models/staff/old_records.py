@@ -22,14 +22,15 @@ from models.people.api_tokens import ApiToken
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.proofs.documents import AddressDocument
 from models.proofs.proofs import Consent, MainConsent, OwnershipProof
+from models.requests.moved_blocks import MovedBlock
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
 from models.retention import TOKEN_ADDRESSES, Periods, start_of_last_year, start_of_year_ago
 from models.staff.erasing_people import BUSINESS_LETTERS, ERASED_NAME
-from models.states import ATTACHING, CONTRACT_CHANGES, AccountState, Status
+from models.states import ATTACHING, CONTRACT_CHANGES, AccountState, Kind, Status
 from models.telephony.trunks import SipTrunk
 
-OF_REQUEST = (TimelineEntry, Consent, MainConsent, OwnershipProof, AddressDocument, Message)
+OF_REQUEST = (TimelineEntry, Consent, MainConsent, OwnershipProof, AddressDocument, MovedBlock, Message)
 """The tables whose rows are deleted with their request."""
 _NOBODY = "erased-account-%@erased.invalid"
 """The address that replaces the contact's e-mail address, as a pattern for LIKE; % stands for the account's id."""
@@ -142,7 +143,11 @@ def old_requests(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
         Contract.id == SipTrunk.contract_id,
         sa.or_(Contract.ended_at.is_(None), Contract.ended_at >= before),
     )
-    in_force = (Request.status == Status.COMPLETED) & (attached | changed)
+    moved = (Request.kind == Kind.MOVE) & sa.exists().where(
+        Contract.account_id == Request.account_id,
+        sa.or_(Contract.ended_at.is_(None), Contract.ended_at >= before),
+    )
+    in_force = (Request.status == Status.COMPLETED) & (attached | changed | moved)
     return (Request.ended_at < before) & Request.bulk_id.is_(None) & ~(contract | trunk | in_force)
 
 

@@ -18,7 +18,8 @@ from models.requests.requests import Request
 from models.staff.request_actions import SeenOtherwise
 from models.states import ENDED, Kind, StepName
 from models.telephony.area_codes import AreaCode
-from models.telephony.place_answers import KnownPlace, place_key
+from models.telephony.numbers import NumberBlock
+from models.telephony.place_answers import KnownPlace, answers_for, place_key, question_id
 from models.telephony.place_facts import places_of
 
 
@@ -104,14 +105,52 @@ def _place_for_staff(session: Session, staff: Principal, id: uuid.UUID) -> Known
 def _waiting(session: Session, place: KnownPlace, query: sa.Select[Request]) -> list[Request]:
     """Return the orders of `query` that wait at the step `verify` for the answer about `place`, sorted by id.
 
-    They have its town, postal code and area code. Requests for more numbers for an existing account are included.
+    They have its town, postal code and area code. Requests for more numbers for an existing account are included, and
+    so are moves to such an address.
     """
-    found = query.join(Account, Account.id == Request.account_id).where(
+    present = sa.and_(
         Request.kind.in_((Kind.ORDER, Kind.NUMBERS)),
-        Request.step == StepName.VERIFY,
-        Request.status.not_in(ENDED),
         Request.area_code == place.area_code,
         Account.postal_code == place.postal_code,
     )
+    has_some = sa.exists().where(NumberBlock.account_id == Request.account_id, NumberBlock.area_code == place.area_code)
+    # The numbers that stay count, too.
+    moving = sa.and_(
+        Request.kind == Kind.MOVE,
+        Request.new_postal_code == place.postal_code,
+        sa.or_(Request.area_code == place.area_code, has_some),
+    )
+    found = query.join(Account, Account.id == Request.account_id).where(
+        sa.or_(present, moving), Request.step == StepName.VERIFY, Request.status.not_in(ENDED)
+    )
     orders = session.scalars(found.options(contains_eager(Request.account)).order_by(Request.id))
-    return [order for order in orders if order.account is not None and place_key(order.account.city) == place.place]
+    return [order for order in orders if place_key(_city_of(order)) == place.place]
+
+
+def open_question_of(session: Session, request: Request) -> uuid.UUID | None:
+    """Return the id of the question about an area code for which the request waits; None if it waits for none.
+
+    A move can wait for several, about its new numbers and about those that stay: then the first in the order of the
+    area codes that has no answer.
+    """
+    account = request.account
+    if account is None:
+        return None
+    codes = {request.area_code} if request.area_code is not None else set()
+    city, postal_code = _city_of(request), account.postal_code
+    if request.kind is Kind.MOVE:
+        postal_code = request.place.postal_code
+        own = sa.select(NumberBlock.area_code).where(NumberBlock.account_id == account.id)
+        codes |= set(session.scalars(own.distinct()))
+    answered = answers_for(session, postal_code, city)
+    for code in sorted(codes - answered.keys()):
+        found = question_id(session, postal_code, city, code)
+        if found is not None:
+            return found
+    return None
+
+
+def _city_of(request: Request) -> str:
+    """Return the town of the address about which the request asks: the new one of a move, otherwise the account's."""
+    assert request.account is not None
+    return request.place.city if request.kind is Kind.MOVE else request.account.city

@@ -50,6 +50,7 @@ from tasks.steps.cancel import cancel
 from tasks.steps.change import change
 from tasks.steps.confirm import confirm, queue_end_mails, queue_held_mails
 from tasks.steps.detach import detach
+from tasks.steps.move import move
 from tasks.steps.provision import provision
 from tasks.steps.step import Call, Hold, Outcome, Postpone, Step, Wait, Work
 from tasks.steps.verify import verify
@@ -64,6 +65,7 @@ STEPS: Mapping[StepName, Step] = {
     StepName.DETACH: detach,
     StepName.CHANGE: change,
     StepName.ASSIGN: assign,
+    StepName.MOVE: move,
     StepName.CANCEL: cancel,
     StepName.CONFIRM: confirm,
 }

@@ -28,7 +28,7 @@ from models.states import ENDED, ProofMethod, Reason, Status
 from models.values import Locale
 from tasks.outbox.bulk_receipt_facts import bulk_facts, bulk_table
 from tasks.outbox.price_facts import price_facts
-from tasks.outbox.what_changes import added_numbers, changed_terms
+from tasks.outbox.what_changes import added_numbers, changed_terms, moved_terms
 from tasks.outbox.what_was_ordered import placed_order
 from tasks.ports import Attachment
 from tasks.settings import Carrier
@@ -126,6 +126,12 @@ def _numbers_receipt(receipts: Receipts, message: Message) -> Details:
     return Details(facts)
 
 
+def _move(receipts: Receipts, message: Message) -> Details:
+    request = receipts.request(message)
+    facts = {**_about(request), **moved_terms(receipts.session, request).facts()}
+    return Details({**facts, "asked": _asked(receipts, request, message.locale)})
+
+
 def _bulk(receipts: Receipts, message: Message) -> Details:
     facts, rows = bulk_facts(receipts.session, uuid.UUID(message.facts["bulk_id"]), message.locale)
     return Details(facts, partial(bulk_table, facts["kind"], rows, message.locale))
@@ -137,6 +143,7 @@ RECEIPTS: Mapping[str, Callable[[Receipts, Message], Details]] = {
     "bulk_receipt": _bulk,
     "change_receipt": _change,
     "numbers_receipt": _numbers_receipt,
+    "move_receipt": _move,
 }
 """By name of a receipt mail's template: the function that reads its variables and attachments from the database."""
 
@@ -152,7 +159,7 @@ def _about(request: Request) -> dict[str, Any]:
 
 
 def _asked(receipts: Receipts, request: Request, locale: Locale) -> list[dict[str, Any]]:
-    """Return what a running order waits for, as dicts with the keys `what` and `until`; empty if the order has ended.
+    """Return what a running order or move waits for, as dicts with the keys `what` and `until`; empty if it has ended.
 
     `what` is `email` or `address` for a proof that is still missing, and `until` its deadline in ISO format. If the
     order is held, or the contact's address refuses mail, the list has one entry only: `what` is then `held` or
@@ -169,7 +176,7 @@ def _asked(receipts: Receipts, request: Request, locale: Locale) -> list[dict[st
     asked = []
     if proofs.awaits_email:
         asked.append({"what": "email", "until": _deadline(request, proofs.email)})
-    if proofs.awaits_address:
+    if proofs.awaits_address and request.address_proved_at is None:
         asked.append({"what": "address", "until": _deadline(request, proofs.address)})
     return asked
 

@@ -1,4 +1,4 @@
-"""A contract's terms before and after a change, more numbers or a cancellation: names and prices for pages and mail."""
+"""What a change, more numbers, a move or a cancellation does to a contract: names and prices for pages and mail."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from models.calendar_days import first_moment
+from models.changes.moves import agreed_move
 from models.changes.quotes import Quote, TrunkTerms, agreed_lines, agreed_quote
 from models.contracts.catalogue import PriceLine, ProductKind, all_products
 from models.contracts.costs import Costs, costs_of
+from models.requests.moved_blocks import replacements_of
 from models.requests.requests import Request
+from models.same_address import Place
 from models.states import Kind
 from models.telephony.numbers import NumberBlock
 from models.values import Locale
@@ -118,13 +121,55 @@ def added_numbers(session: Session, request: Request, locale: Locale) -> AddedNu
     )
 
 
-def described_plan(session: Session, found: Request, locale: Locale) -> ChangedTerms | AddedNumbers | None:
-    """Return products and costs of a contract before and after a change or an order of more numbers, for its page.
+@dataclass(frozen=True, slots=True)
+class MovedTerms:
+    """A move: the connection address before and after it, the numbers that are replaced, and the costs, which stay.
+
+    `effective_on` is the day of the move, None if at once. `replaced` are pairs of a block that goes, in German
+    notation, and the one that comes for it: its numbers, or only its area code while none is reserved.
+    """
+
+    effective_on: date | None
+    before: Place
+    after: Place
+    replaced: Sequence[tuple[str, str]]
+    costs: Costs
+
+    def facts(self) -> dict[str, Any]:
+        """Return the move as variables for a mail: addresses in one line, pairs of numbers, and sums in euro cents."""
+        monthly = {"net": self.costs.monthly.net, "gross": self.costs.monthly.gross}
+        return {
+            "effective_at": first_moment(self.effective_on).isoformat() if self.effective_on is not None else None,
+            "address_before": _in_one_line(self.before),
+            "address": _in_one_line(self.after),
+            "replaced": [list(pair) for pair in self.replaced],
+            "monthly": monthly,
+            "monthly_before": monthly,
+            "one_off": {"net": 0, "gross": 0},
+        }
+
+
+def moved_terms(session: Session, request: Request) -> MovedTerms:
+    """Return what a request of kind `MOVE` changes."""
+    before, after, costs = agreed_move(request)
+    code = request.area_code or ""
+    pairs = [(goes.display, comes.display if comes else code) for goes, comes in replacements_of(session, request)]
+    return MovedTerms(request.effective_on, before, after, pairs, costs)
+
+
+def _in_one_line(place: Place) -> str:
+    return f"{place.street}, {place.postal_code} {place.city}"
+
+
+def described_plan(session: Session, found: Request, locale: Locale) -> ChangedTerms | AddedNumbers | MovedTerms | None:
+    """Return what a request for a change, for more numbers or for a move brings; None for a request of another kind.
 
     `found` is the request for it. Return None for a request of another kind. Names are in the language `locale`.
     """
     if found.kind is Kind.NUMBERS:
         return added_numbers(session, found, locale)
+    if found.kind is Kind.MOVE:
+        return moved_terms(session, found)
     return changed_terms(session, agreed_quote(found), locale) if found.kind is Kind.CHANGE else None
 
 

@@ -19,7 +19,7 @@ from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import CodedProof, Consent, LinkCode, MainConsent
 from models.proofs.required_proofs import order_proofs
 from models.requests.requests import Request
-from models.states import Kind, Status
+from models.states import PROVING_ADDRESS, Status
 from tasks.reconcile.job_run import Run
 from tasks.reconcile.request_batches import look_at_requests
 
@@ -87,5 +87,5 @@ def _awaited(
 ) -> Iterator[tuple[str, CodedProof]]:
     if request.id in consents:
         yield consents[request.id]
-    if request.kind is Kind.ORDER:
+    if request.kind in PROVING_ADDRESS:
         yield from order_proofs(book, request, request.requester).asked()

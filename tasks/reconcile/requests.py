@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, joinedload
 from models.accounts.locks import lock_free_accounts
 from models.db.work_queue import made_due
 from models.requests.contract_requests import hand_over, left_behind, present_owner
+from models.requests.moved_blocks import MovedBlock
 from models.requests.requests import Request
 from models.states import ENDED, Status
 from models.telephony.number_pool import RESERVED, free_reserved_block
@@ -75,7 +76,16 @@ def _free_forgotten_blocks(run: Run) -> None:
 
     They can be left after a cancellation by an older version, which does not know reserved blocks.
     """
-    holds = sa.exists().where(Request.reserved_block_id == NumberBlock.id, Request.status.not_in(ENDED))
+    runs = Request.status.not_in(ENDED)
+    holds = sa.or_(
+        sa.exists().where(Request.reserved_block_id == NumberBlock.id, runs),
+        sa.exists().where(
+            MovedBlock.replacement_id == NumberBlock.id,
+            MovedBlock.moved_at.is_(None),
+            Request.id == MovedBlock.request_id,
+            runs,
+        ),
+    )
     forgotten = sa.select(NumberBlock).where(
         NumberBlock.account_id.is_(None), NumberBlock.available_from == RESERVED, ~holds
     )

@@ -26,7 +26,7 @@ from models.requests.requests import Request
 from models.states import OF_CONTRACTS, Kind, Reason
 from models.values import Locale
 from tasks.outbox.price_facts import agreed_lines, price_facts
-from tasks.outbox.what_changes import added_numbers, changed_terms
+from tasks.outbox.what_changes import added_numbers, changed_terms, moved_terms
 from tasks.steps.step import Outcome, Work
 from tasks.wording.reasons import reason_text
 
@@ -113,9 +113,9 @@ def _recipients(work: Work, request: Request) -> Iterator[tuple[str, Recipient]]
             yield from _three_sides(work, request)
         case Kind.DETACH:
             yield from _both_sides(*_sides_of_detach(work, request))
-        case Kind.CHANGE | Kind.NUMBERS:
+        case Kind.CHANGE | Kind.NUMBERS | Kind.MOVE:
             assert request.account is not None
-            template = "change_completed" if request.kind is Kind.CHANGE else "numbers_completed"
+            template = f"{request.kind}_completed"
             for person in [*_requesters(work, request), *_owners(work, request)]:
                 # Its prices are nobody's business who has lost sight of the account since.
                 if may(principal_of(work.session, person), Action.VIEW, request.account):
@@ -283,6 +283,8 @@ def _facts(work: Work, request: Request, template: str, to: Recipient) -> dict[s
         facts |= changed_terms(work.session, agreed_quote(request), to.locale).facts()
     if request.kind is Kind.NUMBERS:
         facts |= added_numbers(work.session, request, to.locale).facts()
+    if request.kind is Kind.MOVE:
+        facts |= moved_terms(work.session, request).facts()
     account = request.account
     leaves = template.startswith(("detach_completed", "switch_completed"))
     if leaves and account is not None and (holder := holder_of(work.session, account)) is not None:
@@ -302,7 +304,10 @@ def _fitting_area_codes(work: Work, request: Request) -> list[str]:
     account = request.account
     if request.reason is not Reason.AREA_CODE_MISMATCH or account is None:
         return []
-    return [area_code_text(area) for area in area_codes_for(work.session, account.postal_code, account.city)]
+    city, postal_code = account.city, account.postal_code
+    if request.kind is Kind.MOVE:
+        city, postal_code = request.place.city, request.place.postal_code
+    return [area_code_text(area) for area in area_codes_for(work.session, postal_code, city)]
 
 
 def _order_facts(work: Work, request: Request, locale: Locale) -> dict[str, Any]:

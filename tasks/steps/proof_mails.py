@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,6 +23,7 @@ from models.proofs.consent_reach import (
 from models.proofs.contact_email import CONTACT_MAIL
 from models.proofs.proofs import AddressProof, CodedProof, Consent, EmailProof, MainConsent
 from models.requests.requests import Request
+from models.same_address import Place
 from tasks.steps.step import Work
 
 CERTIFICATE_REMINDER = "certificate_reminder"
@@ -55,17 +57,19 @@ def ask_for_email(work: Work, request: Request, proof: EmailProof) -> None:
 
 
 def ask_for_address(work: Work, request: Request, proof: AddressProof) -> None:
-    """Queue a letter with the proof's code to the connection address of the order, and add a timeline entry."""
-    account = request.account
+    """Queue a letter with the code to the address of the order, or the new one of the move; add a timeline entry."""
+    account, place = request.account, request.place
     assert account is not None
     queue_message(
         work.session,
         request.id,
         "address_letter",
-        Recipient(account.contact_name, _lines(account), request.locale),
+        Recipient(account.contact_name, _lines(account, place), request.locale),
         {
             **_about(request),
-            **_place(account),
+            "kind": request.kind,
+            "location_name": account.name,
+            **asdict(place),
             # A reader of the letter at the site knows the company by its legal name.
             "main_account_name": addressee_of(work.session, request.main).name,
             "path": "/brief",
@@ -77,7 +81,7 @@ def ask_for_address(work: Work, request: Request, proof: AddressProof) -> None:
         proof=proof.words(),
         bulk_id=request.bulk_id,
     )
-    request.note(work.now, "letter_sent", city=account.city)
+    request.note(work.now, "letter_sent", city=place.city)
 
 
 def ask_for_consent(work: Work, request: Request, consent: Consent) -> None:
@@ -223,5 +227,5 @@ def _place(account: Account) -> dict[str, Any]:
     }
 
 
-def _lines(account: Account) -> str:
-    return "\n".join((account.name, account.contact_name, account.street, f"{account.postal_code} {account.city}"))
+def _lines(account: Account, place: Place) -> str:
+    return "\n".join((account.name, account.contact_name, place.street, f"{place.postal_code} {place.city}"))

@@ -2,7 +2,8 @@
 
 A link needs a proof of ownership; a switch also needs the consent of the present main account; an order needs proofs of
 the contact's e-mail address and of the connection address; more than 100 numbers of a trunk need a certificate of need.
-Detaching, a change of a contract, more numbers and a cancellation wait here for the day for which they were requested.
+A move needs a proof of its new address. Detaching, a change of a contract, more numbers, a move and a cancellation wait
+here for the day for which they were requested.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from models.accounts.locks import lock_accounts
 from models.calendar_days import end_of_day
 from models.changes.cancellations import change_before, ensure_can_end
 from models.changes.changes import earlier_change, ensure_changeable
+from models.changes.moves import ensure_movable
 from models.errors import AlreadyAttached, CannotClose, NoNumbersAvailable, RuleBroken
 from models.links.collective_invoices import is_billed_together
 from models.links.links import find_proof
@@ -37,8 +39,9 @@ from models.proofs.proofs import (
     EmailProof,
     MainConsent,
 )
-from models.proofs.required_proofs import opened_proofs
+from models.proofs.required_proofs import is_proved_by_company, opened_proofs
 from models.proofs.shared_proofs import another_has_address, another_has_contact
+from models.requests.moved_blocks import reserve_replacements
 from models.requests.requests import Request
 from models.requests.reserved_numbers import reserve_numbers
 from models.states import Actor, Kind, ProofMethod, Reason, Status
@@ -85,6 +88,8 @@ def verify(work: Work, request: Request) -> Outcome:
             return _verify_change(work, request)
         case Kind.NUMBERS:
             return _verify_numbers(work, request)
+        case Kind.MOVE:
+            return _verify_move(work, request)
         case Kind.CANCEL:
             return _verify_cancellation(work, request)
 
@@ -266,6 +271,47 @@ def _verify_numbers(work: Work, request: Request) -> Outcome:
     except NoNumbersAvailable:
         return NO_NUMBERS
     return _too_early(work, request)
+
+
+def _verify_move(work: Work, request: Request) -> Outcome:
+    """Reserve the new numbers, and wait for the proof of the new address, for staff, and for the day.
+
+    An address that was proved once stays proved for this move, also if the account gets another main account.
+    """
+    codes, place = ensure_movable(work.session, request), request.place
+    answers = [confirm_or_ask(work.session, place.postal_code, place.city, code, work.now) for code in codes]
+    wait = _wait_for_new_address(work, request)
+    # Also while the proof is missing, so that nobody else gets them.
+    in_stock = _reserve_replacements(work, request)
+    if wait is not None:
+        return wait
+    if request.address_proved_at is None:
+        request.address_proved_at = work.now
+        request.note(work.now, "address_proved")
+    if not all(answers):
+        return Hold(Reason.AREA_CODE_UNCONFIRMED, LOOK_FOR_ANSWER)
+    return _too_early(work, request) if in_stock else NO_NUMBERS
+
+
+def _wait_for_new_address(work: Work, request: Request) -> Wait | None:
+    """Return the wait for the proof of a move's new address; None if the address is proved, also by an older order."""
+    if request.address_proved_at is not None or is_proved_by_company(work.session, request):
+        return None
+    proofs = opened_proofs(work.book, request, request.requester, work.now)
+    if proofs.address is None or not proofs.awaits_address:
+        return None
+    return _wait_for_address(work, request, proofs.address)
+
+
+def _reserve_replacements(work: Work, request: Request) -> bool:
+    """Reserve the new numbers of a move; return False if the pool has too few."""
+    if request.area_code is None:
+        return True
+    try:
+        reserve_replacements(work.session, work.pool, request, work.now)
+    except NoNumbersAvailable:
+        return False
+    return True
 
 
 def _wait_for_certificate(work: Work, request: Request) -> Wait | None:

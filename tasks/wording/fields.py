@@ -95,6 +95,15 @@ RULES: Mapping[str, str] = {
     "change_planned": N_(
         "A change of the contract is planned for %(allowed)s. Take it back first, or choose this day or a later one."
     ),
+    "present_address": N_("This is the present connection address."),
+    "numbers_planned": N_(
+        "Additional phone numbers are ordered, which may not fit the new address. Wait until they are assigned, or "
+        "take that order back first."
+    ),
+    "move_planned": N_(
+        "The account is about to move, and its phone numbers may change. Order numbers after the move, or take it back "
+        "first."
+    ),
     "unknown_month": N_("Costs can be asked for up to the month %(allowed)s."),
     "detached_before": N_(
         "The account leaves the main account on %(allowed)s. Choose an earlier day; for a later one the account's own "

@@ -29,6 +29,7 @@ STEPS: Mapping[StepName, str] = {
     StepName.DETACH: N_("Detach"),
     StepName.CHANGE: N_("Change"),
     StepName.ASSIGN: N_("Assign"),
+    StepName.MOVE: N_("Move"),
     StepName.CANCEL: N_("End"),
     StepName.CONFIRM: N_("Confirm"),
 }
@@ -98,6 +99,8 @@ MESSAGES: Mapping[str, str] = {
     "login_erased": N_("Notice of a deleted login"),
     "main_consent_asked": N_("Question to the present main account about a switch"),
     "main_consent_ended": N_("Notice to the present main account that a switch has come to nothing"),
+    "move_completed": N_("Confirmation of a move"),
+    "move_receipt": N_("Receipt of a move"),
     "new_sign_in": N_("Notice of a sign-in in a new browser"),
     "numbers_completed": N_("Confirmation of additional phone numbers"),
     "numbers_receipt": N_("Receipt of an order of additional phone numbers"),

@@ -32,6 +32,9 @@ _EXPECTED: Mapping[tuple[Kind, StepName], str] = {
     (Kind.DETACH, StepName.VERIFY): N_("We are detaching the account. That usually takes seconds."),
     (Kind.CHANGE, StepName.VERIFY): N_("We are changing the contract. That usually takes seconds."),
     (Kind.NUMBERS, StepName.VERIFY): N_("We are assigning the phone numbers. That usually takes seconds."),
+    (Kind.MOVE, StepName.VERIFY): N_(
+        "We are checking the new address and reserving the phone numbers. That usually takes seconds."
+    ),
     (Kind.CANCEL, StepName.VERIFY): N_("We are closing the account. That usually takes seconds."),
 }
 _EXPECTED_SOON = N_("It is almost done. Then we confirm it by e-mail to all concerned.")
@@ -77,6 +80,7 @@ _CARRIER_WORKS: Mapping[Kind, str] = {
     Kind.DETACH: N_("We are detaching the account."),
     Kind.CHANGE: N_("We are changing the contract."),
     Kind.NUMBERS: N_("We are assigning the phone numbers."),
+    Kind.MOVE: N_("We are moving the account."),
     Kind.CANCEL: N_("We are closing the account."),
     Kind.SWITCH: N_("We are checking the request and taking the account over."),
 }
@@ -85,12 +89,16 @@ _SCHEDULED: Mapping[Kind, str] = {
     Kind.DETACH: N_("Planned"),
     Kind.CHANGE: N_("Planned"),
     Kind.NUMBERS: N_("Planned"),
+    Kind.MOVE: N_("Planned"),
     Kind.CANCEL: N_("Contract cancelled"),
 }
 _SCHEDULED_WORKS: Mapping[Kind, str] = {
     Kind.DETACH: N_("The account is detached from the main account at the beginning of %(day)s."),
     Kind.CHANGE: N_("We change the contract at the beginning of %(day)s."),
     Kind.NUMBERS: N_("We assign the phone numbers at the beginning of %(day)s."),
+    Kind.MOVE: N_(
+        "The account moves at the beginning of %(day)s: address, emergency calls and phone numbers together."
+    ),
     Kind.CANCEL: N_("The contracts end with the end of %(last_day)s; then we close the account."),
 }
 _SCHEDULED_EXPECTED: Mapping[Kind, str] = {
@@ -105,6 +113,10 @@ _SCHEDULED_EXPECTED: Mapping[Kind, str] = {
     Kind.NUMBERS: N_(
         "You need not do anything. Until then nobody else gets the numbers, and the order can be taken back. When the "
         "numbers are assigned, we confirm it by e-mail to all concerned."
+    ),
+    Kind.MOVE: N_(
+        "You need not do anything. Until then everything goes on as before at the old address, nobody else gets the "
+        "new phone numbers, and the move can be taken back. When it is done, we confirm it by e-mail to all concerned."
     ),
     Kind.CANCEL: N_(
         "You need not do anything. Until then everything goes on as before, and the cancellation can be taken back. "
@@ -136,9 +148,9 @@ class NextAction:
 def shown_status(request: Request, locale: Locale, now: datetime) -> str:
     """Return the displayed name of the request's status at the time `now`, in the language `locale`.
 
-    A pending or held request is shown as in progress while a worker processes what has come in. A detachment, change or
-    order of numbers that waits for its day is shown as planned, a cancellation that waits for its day as cancelled
-    contract.
+    A pending or held request is shown as in progress while a worker processes what has come in. A detachment, change,
+    move or order of numbers that waits for its day is shown as planned, a cancellation that waits for its day as
+    cancelled contract.
     """
     if request.is_scheduled(now):
         return translate(locale, _SCHEDULED[request.kind])

@@ -114,6 +114,18 @@ TIMELINE: Mapping[str, str] = {
     ),
     "numbers_reserved": N_("Reserved for you: %(numbers)s."),
     "numbers_added": N_("Assigned to the SIP trunk: %(numbers)s."),
+    "move_received": N_("We have received the move to %(street)s, %(postal_code)s %(city)s."),
+    "move_scheduled": N_(
+        "We have received the move to %(street)s, %(postal_code)s %(city)s on %(day_text)s. Until then you can take it "
+        "back."
+    ),
+    "replacement_reserved": N_("Reserved for you: %(numbers)s, in place of %(before)s."),
+    "address_proved": N_("The new connection address is proved."),
+    "numbers_replaced": N_("Instead of %(before)s the SIP trunk has now %(numbers)s."),
+    "moved": N_(
+        "The account has moved to %(street)s, %(postal_code)s %(city)s. Emergency calls are routed by this address "
+        "from now on."
+    ),
     "cancellation_received": N_(
         "We have received the cancellation of customer number %(customer_number)s: its contracts end with the end of "
         "%(day_text)s. Until then it can be taken back."

@@ -128,6 +128,7 @@ def install(stop: Stop) -> None:
         StepName.DETACH,
         StepName.CHANGE,
         StepName.ASSIGN,
+        StepName.MOVE,
         StepName.CANCEL,
         StepName.CONFIRM,
     )

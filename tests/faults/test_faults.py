@@ -19,6 +19,7 @@ from models.calendar_days import berlin_day, first_moment
 from models.changes.cancellations import submit_cancellation
 from models.changes.changes import ChangeDraft, submit_change
 from models.changes.more_numbers import NumbersDraft, submit_numbers
+from models.changes.moves import MoveDraft, submit_move
 from models.contracts.contracts import Contract, ContractItem
 from models.links.links import submit_detach, submit_link
 from models.orders.orders import Contact, Location
@@ -26,15 +27,16 @@ from models.people.users import User
 from models.proofs.main_consents import decide_for_main
 from models.proofs.order_codes import confirm_email, enter_letter_code
 from models.proofs.ownership import decide
-from models.proofs.proofs import Decision
+from models.proofs.proofs import AddressProof, Decision
 from models.requests.requests import Request
-from models.states import AccountState, Kind, Origin, ProofMethod, Reason, Status
+from models.same_address import Place
+from models.states import AccountState, AddressMethod, Kind, Origin, ProofMethod, Reason, Status
 from models.telephony.number_pool import RESERVED
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk
 from models.values import utc_now
 from models.vault import Vault
-from tests.factories import a_link, an_order, make_account, make_main, make_user
+from tests.factories import a_link, an_order, fill_pool, make_account, make_main, make_user
 from tests.fakes import wait_until
 from tests.faults.conftest import SECRET, Plant
 from tests.plain_http import call
@@ -208,6 +210,37 @@ def test_a_worker_killed_while_it_adds_numbers_is_replaced(plant: Plant, point: 
     assert plant.told(id) == ["numbers_completed", "numbers_receipt"]
     asked = "SELECT 1 FROM dbaliases"
     wait_until(lambda: len(plant.at_registrar(asked)) == 20, what="the registrar to know the numbers")
+
+
+@pytest.mark.parametrize("point", [f"{step}.{when}" for step in ("verify", "move") for when in ("before", "after")])
+def test_a_worker_killed_while_it_moves_an_account_is_replaced(plant: Plant, point: str) -> None:
+    """Expect one move: new address with new numbers, here and at the registrar, one mail, and nothing left over."""
+    plant.order_one_trunk()
+    place = Place("Marienplatz 8", "80331", "München")
+    with plant.database.transaction() as session:
+        fill_pool(session, area_code="089", count=3)
+        account = session.get_one(Account, session.scalars(sa.select(SipTrunk.account_id)).one())
+        asked = {"asked_at": plant.now(), "expires_at": plant.now(), "proved_at": plant.now()}
+        facts = {"main_id": account.main_id, "address_key": place.key, "method": AddressMethod.LETTER}
+        session.add(AddressProof(**facts, **asked))
+        session.flush()
+        id = submit_move(session, plant.manager, account, MoveDraft(place, None, None, "de"), plant.now()).id
+    _kill_at(plant, point)
+    plant.wait_for_completion([id])
+    with plant.database.transaction() as session:
+        assert session.get_one(Account, account.id).postal_code == "80331"
+        codes = session.scalars(sa.select(NumberBlock.area_code).where(NumberBlock.account_id == account.id)).all()
+        assert codes == ["089"]
+        reserved = sa.select(sa.func.count()).where(NumberBlock.available_from == RESERVED)
+        assert session.scalar(reserved) == 0
+    assert plant.told(id) == ["move_completed", "move_receipt"]
+    asked_there = (
+        "SELECT value, count(*), bool_and(alias_username LIKE '+4989%') FROM usr_preferences AS preferences"
+        " JOIN dbaliases USING (username) WHERE attribute = 'postal_code' GROUP BY value"
+    )
+    wait_until(
+        lambda: plant.at_registrar(asked_there) == [("80331", 10, True)], what="the registrar to know where it is"
+    )
 
 
 @pytest.mark.parametrize("point", [f"{step}.{when}" for step in ("verify", "cancel") for when in ("before", "after")])

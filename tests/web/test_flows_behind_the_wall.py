@@ -13,7 +13,7 @@ import pytest
 from models.db.session import Database
 from tests.fakes import FakeClock
 from tests.web.conftest import Back, Front, FrontOf
-from tests.web.portal.changes import test_cancellation_pages, test_change_pages, test_more_numbers
+from tests.web.portal.changes import test_cancellation_pages, test_change_pages, test_more_numbers, test_move
 from tests.web.portal.links import test_switch
 from tests.web.portal.people import test_company_factor, test_erasure, test_invitations
 from tests.web.portal.proofs import test_consent_pages
@@ -43,6 +43,14 @@ FLOWS: dict[str, Flow] = {
         test_more_numbers.test_numbers_on_a_day_are_ordered_seen_and_taken_back(
             front, test_more_numbers.make_koeln(front), back, "administrator"
         )
+    ),
+    "moved, the code typed by the local team": lambda front, back, *_: (
+        test_move.test_a_move_on_a_day_is_ordered_proved_seen_and_taken_back(
+            front, test_move.make_koeln(front), back, "administrator"
+        )
+    ),
+    "moved, the code typed by a stranger": lambda front, back, *_: test_move.test_who_has_the_letter_needs_no_login(
+        front, test_move.make_koeln(front), back
     ),
     "cancelled": lambda front, back, *_: (
         test_cancellation_pages.test_with_its_day_the_account_is_gone_and_the_history_says_why(

@@ -57,6 +57,7 @@ CHOSEN: dict[str, dict[str, str]] = {
     "forwardings.add": _FORWARDING,
     "forwardings.edit": _FORWARDING,
     "locations.destinations": {"limit": "own"},
+    "locations.move_account": {"street": "Marienplatz 8", "postal_code": "80331", "city": "München"},
     "office.request_document": {"decision": "refuse", "reason": "other"},
     "logins.change": {"password": "ein neues langes Wort 77"},
     "office.place": {"answer": "yes"},

@@ -115,7 +115,7 @@ ROWS = {
     "links.choose": "link", "links.send": "link", "locations.detach": "leave",
     "locations.cancel_contracts": "operate",
     "locations.collective_invoice": "pay",
-    "locations.order_numbers": "operate",
+    "locations.order_numbers": "operate", "locations.move_account": "operate",
     "locations.change_contract": "operate", "locations.destinations": "abroad", "locations.directory": "operate",
     "locations.export_log": "operate",
     "locations.withdraw_from_directory": "operate", "locations.log": "operate", "locations.release": "operate",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from web.api import accounts, cancellations, changes, costs, links, numbers, orders, products, proofs, requests
+from web.api import accounts, cancellations, changes, costs, links, moves, numbers, orders, products, proofs, requests
 from web.api.blueprint import api
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "changes",
     "costs",
     "links",
+    "moves",
     "numbers",
     "orders",
     "products",

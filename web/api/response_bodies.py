@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from flask import request
@@ -10,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.changes.cancellations import agreed_cancellation
+from models.changes.moves import agreed_move
 from models.changes.quotes import TrunkTerms, agreed_lines, agreed_quote
 from models.contracts.catalogue import ProductKind, all_products
 from models.contracts.costs import costs_of
@@ -17,6 +19,7 @@ from models.db.batch_insert import queued_rows
 from models.people.rights import Action, may
 from models.proofs.proof_status import ProofStatus, proof_statuses
 from models.requests.contract_end import last_day_of
+from models.requests.moved_blocks import replacements_of
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
 from models.states import Kind, Status
@@ -48,10 +51,7 @@ def request_bodies(session: Session, requests: Sequence[Request]) -> list[dict[s
     """Return the JSON bodies of the requests, in the order of `requests`, with a fixed number of SQL statements."""
     timelines = request_lists.timelines(session, [of.id for of in requests])
     proofs = proof_statuses(session, requests, resources().clock())
-    return [
-        _as_body(of, timelines[of.id], proofs[of.id], _change_body(session, of), _numbers_body(session, of))
-        for of in requests
-    ]
+    return [_as_body(of, timelines[of.id], proofs[of.id], _terms_of(session, of)) for of in requests]
 
 
 def request_url(of: Request) -> str:
@@ -67,6 +67,42 @@ def _cancellation_body(of: Request) -> dict[str, Any] | None:
         return None
     monthly = costs_of(agreed_cancellation(of)).monthly.net
     return {"last_day": last_day_of(of).isoformat(), "monthly_cents": monthly}
+
+
+def _terms_of(session: Session, of: Request) -> dict[str, Any]:
+    """Return what a request changes: the bodies `change`, `numbers` and `move`, each None for other kinds."""
+    return {
+        "change": _change_body(session, of),
+        "numbers": _numbers_body(session, of),
+        "move": _move_body(session, of),
+    }
+
+
+_NO_TERMS = {"change": None, "numbers": None, "move": None}
+
+
+def _move_body(session: Session, of: Request) -> dict[str, Any] | None:
+    # As with a change, not for a former main account.
+    if of.kind is not Kind.MOVE or of.account is None or not may(caller(), Action.VIEW, of.account):
+        return None
+    before, after, costs = agreed_move(of)
+    return {
+        "before": asdict(before),
+        "after": asdict(after),
+        "area_code": of.area_code,
+        "replaced": [
+            {
+                "replaced_first_number": f"+{goes.first_number}",
+                "replaced_last_number": f"+{goes.last_number}",
+                "first_number": f"+{comes.first_number}" if comes is not None else None,
+                "last_number": f"+{comes.last_number}" if comes is not None else None,
+            }
+            for goes, comes in replacements_of(session, of)
+        ],
+        "monthly_cents_before": costs.monthly.net,
+        "monthly_cents": costs.monthly.net,
+        "one_off_cents": 0,
+    }
 
 
 def _change_body(session: Session, of: Request) -> dict[str, Any] | None:
@@ -114,8 +150,7 @@ def _as_body(
     of: Request,
     timeline: list[TimelineEntry],
     proofs: list[ProofStatus],
-    change: dict[str, Any] | None = None,
-    numbers: dict[str, Any] | None = None,
+    terms: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     locale = language() if request.headers.get("Accept-Language") else of.locale
     upcoming = next_action(of, locale, resources().clock())
@@ -137,8 +172,7 @@ def _as_body(
             for proof in proofs
         ],
         "effective_on": of.effective_on and of.effective_on.isoformat(),
-        "change": change,
-        "numbers": numbers,
+        **(terms or _NO_TERMS),
         "cancellation": _cancellation_body(of),
         "timeline": [
             {"at": entry.at.isoformat(), "code": entry.code, "text": sentence(entry, locale)} for entry in timeline

@@ -149,6 +149,43 @@ class AddedNumbersTermsBody(BaseModel):
     one_off_cents: int
 
 
+class PlaceBody(BaseModel):
+    """A connection address."""
+
+    street: str
+    postal_code: str
+    city: str
+
+
+class ReplacedNumbersBody(BaseModel):
+    """A number block that goes by a move, and the one that comes for it: first and last number, in E.164.
+
+    `first_number` and `last_number` are null while no block is reserved, and after the move has ended without success.
+    """
+
+    replaced_first_number: str
+    replaced_last_number: str
+    first_number: str | None
+    last_number: str | None
+
+
+class MoveTermsBody(BaseModel):
+    """What a move changes: the addresses `before` and `after`, and the number blocks that are `replaced`.
+
+    All other numbers stay. `area_code` is that of the new numbers, null if none are replaced. `monthly_cents_before`
+    and `monthly_cents` are the monthly prices of all products of the contracts, `one_off_cents` what the move costs.
+    All in euro cents, without VAT.
+    """
+
+    before: PlaceBody
+    after: PlaceBody
+    area_code: str | None
+    replaced: list[ReplacedNumbersBody]
+    monthly_cents_before: int
+    monthly_cents: int
+    one_off_cents: int
+
+
 class CancellationTermsBody(BaseModel):
     """What a cancellation ends: `last_day` is the last day of the account's contracts, in Berlin.
 
@@ -162,13 +199,13 @@ class CancellationTermsBody(BaseModel):
 class RequestBody(BaseModel):
     """A request of any kind, with its status, next action, proofs and timeline.
 
-    `kind` is `order`, `link`, `switch`, `detach`, `change`, `numbers` or `cancel`. `step` is the current or last step
-    of the request. `reason` is a code that says why the request is pending, held or ended without success; else null.
-    `customer_number` is the account that it orders, attaches, detaches, changes or cancels. `next` is null once the
-    request has ended. `effective_on` is the day in Berlin at whose start the request takes effect, null if it does so
-    at once; for a cancellation it is the first day without a contract. `change` has the terms of a change, `numbers`
-    those of more numbers, `cancellation` those of a cancellation; each is null for other kinds, and can be null if the
-    caller may not view the account.
+    `kind` is `order`, `link`, `switch`, `detach`, `change`, `numbers`, `move` or `cancel`. `step` is the current or
+    last step of the request. `reason` is a code that says why the request is pending, held or ended without success;
+    else null. `customer_number` is the account that it orders, attaches, detaches, changes or cancels. `next` is null
+    once the request has ended. `effective_on` is the day in Berlin at whose start the request takes effect, null if it
+    does so at once; for a cancellation it is the first day without a contract. `change` has the terms of a change,
+    `numbers` those of more numbers, `move` those of a move, `cancellation` those of a cancellation; each is null for
+    other kinds, and can be null if the caller may not view the account.
     """
 
     id: str
@@ -182,6 +219,7 @@ class RequestBody(BaseModel):
     effective_on: date | None
     change: ChangeTermsBody | None
     numbers: AddedNumbersTermsBody | None
+    move: MoveTermsBody | None
     cancellation: CancellationTermsBody | None
     timeline: list[TimelineBody]
     created_at: datetime

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import httpx
 
-Path = Literal["orders", "link-requests", "changes", "numbers", "cancellations"]
+Path = Literal["orders", "link-requests", "changes", "numbers", "moves", "cancellations"]
 
 
 class UnexpectedAnswer(Exception):
@@ -45,8 +45,8 @@ class PortalApi:
     def submit(self, path: Path, body: dict[str, Any], key: str) -> View:
         """Submit a request with the JSON `body` under the idempotency key `key`, and return the created request.
 
-        `path` says of which kind: `orders`, `link-requests`, `changes`, `numbers` or `cancellations`. Safe to repeat:
-        the same key creates only one request. Raises `UnexpectedAnswer` if the portal refuses it.
+        `path` says of which kind: `orders`, `link-requests`, `changes`, `numbers`, `moves` or `cancellations`. Safe to
+        repeat: the same key creates only one request. Raises `UnexpectedAnswer` if the portal refuses it.
         """
         return self._view("POST", path, 202, json=body, headers={"Idempotency-Key": key})
 

@@ -53,7 +53,7 @@ Submit = Callable[[PortalApi, str], View]
 """A function that submits a request under an idempotency key and returns the API's view of the request."""
 FRESH = (
     "administers_both", "credentials", "link_code", "consent", "declined", "expired", "attached", "planned", "changed",
-    "more", "certified", "kept", "cancelled", "switched",
+    "more", "certified", "kept", "cancelled", "moved", "switched",
 )  # fmt: skip
 """Names of the accounts created for each run, by what happens to the account in the run."""
 
@@ -63,17 +63,18 @@ class Stage:
     """The data prepared for one run of the demo.
 
     `token` is the API token; `hanna` a contact with an unconfirmed e-mail address; `street` the name of a street whose
-    addresses are not proved yet; `berlin` a number pool with free numbers; `empty` and `empty_too` pools without free
-    numbers. `fresh` has the accounts created for the run, by a word for what happens to them, such as "cancelled"
-    (`FRESH`). `more_area_code` is the area code of the account that orders one more number, `certified_area_code` that
-    of the account that orders so many that it needs a certificate. `nobodys_number` is a customer number without an
-    account.
+    addresses are not proved yet; `berlin` a number pool with free numbers; `new_home` one with single numbers, to whose
+    town an account moves; `empty` and `empty_too` pools without free numbers. `fresh` has the accounts created for the
+    run, by a word for what happens to them, such as "cancelled" (`FRESH`). `more_area_code` is the area code of the
+    account that orders one more number, `certified_area_code` that of the account that orders so many that it needs a
+    certificate. `nobodys_number` is a customer number without an account.
     """
 
     token: str
     hanna: Person
     street: str
     berlin: Pool
+    new_home: Pool
     empty: Pool
     empty_too: Pool
     fresh: dict[str, Account]
@@ -99,7 +100,7 @@ def set_stage(session: Session, carrier: Carrier) -> Stage:
         attach(session, main.id, fresh[becomes].id, Origin.LINK, carrier.now)
     attach(session, elsewhere.id, fresh["switched"].id, Origin.LINK, carrier.now)
     # A link does not reach contracts.
-    for becomes in ("changed", "more", "certified", "kept", "cancelled"):
+    for becomes in ("changed", "more", "certified", "kept", "cancelled", "moved"):
         attach(session, main.id, fresh[becomes].id, Origin.ORDER, carrier.now)
     first = empty(session, carrier.now)
     performance = random_customer_number()
@@ -108,6 +109,7 @@ def set_stage(session: Session, carrier: Carrier) -> Stage:
         hanna=Person("Hanna Palmer", f"hanna.palmer.{performance}@example.com"),
         street=f"Brückenstr. {performance}",
         berlin=stocked(session, "030", 10, carrier.now),
+        new_home=stocked(session, "030", 1, carrier.now),
         empty=first,
         empty_too=empty(session, carrier.now, {first.area_code}),
         fresh=fresh,
@@ -138,6 +140,7 @@ def scenes(stage: Stage, people: People) -> list[Scene]:
         _change(stage),
         _numbers(stage, people),
         _certificate(stage, people),
+        _move(stage, people),
         *_cancellations(stage, people),
     )
     links = (*_links(stage, people), *_refused_links(stage), _switch(stage, people))
@@ -315,6 +318,24 @@ def _numbers(stage: Stage, people: People) -> Scene:
         lambda api, key: api.submit("numbers", body, key),
         COMPLETED,
         [(RESERVED_FOR_DAY, people.let_day_come)],
+        twice=True,
+        mails={MAXI.email: 2, NIKO.email: 1},
+    )
+
+
+def _move(stage: Stage, people: People) -> Scene:
+    place = {"street": f"{stage.street} b", "postal_code": stage.new_home.postal_code, "city": stage.new_home.city}
+    body = {
+        "customer_number": stage.fresh["moved"].customer_number,
+        "location": place,
+        "numbers": {"area_code": stage.new_home.area_code},
+        "effective_on": people.tomorrow().isoformat(),
+    }
+    return Scene(
+        f"Move to {stage.new_home.city} tomorrow, with another number",
+        lambda api, key: api.submit("moves", body, key),
+        COMPLETED,
+        [(ADDRESS, people.enter_letter_code), (RESERVED_FOR_DAY, people.let_day_come)],
         twice=True,
         mails={MAXI.email: 2, NIKO.email: 1},
     )

@@ -17,10 +17,12 @@ from models.accounts.hierarchy import attach
 from models.changes.cancellations import submit_cancellation
 from models.changes.changes import ChangeDraft, submit_change
 from models.changes.more_numbers import NumbersDraft, submit_numbers
+from models.changes.moves import MoveDraft, submit_move
 from models.contracts.contracts import ContractItem
 from models.links.links import submit_detach, submit_link
 from models.people.users import User, principal_of
 from models.requests.requests import Request
+from models.same_address import Place
 from models.states import ATTACHING, Actor, Kind, Origin, Reason, Status
 from models.telephony.trunks import SipTrunk
 from models.vault import Vault
@@ -167,6 +169,9 @@ def submitted(session: Session, portal: Portal, kind: Kind, place: int) -> Reque
             return submit_change(session, manager, account, trunk.id, ChangeDraft("trunk-50", 30, None, "de"), NOW)
         case Kind.NUMBERS:
             return submit_numbers(session, manager, account, trunk.id, NumbersDraft("0521", 10, None, "de"), NOW)
+        case Kind.MOVE:
+            draft = MoveDraft(Place("Alter Markt 1", "50667", "Köln"), None, None, "de")
+            return submit_move(session, manager, account, draft, NOW)
         case _:
             return submit_cancellation(session, manager, account, None, "de", NOW)
 

@@ -20,7 +20,7 @@ from tests.browser.accessibility.conftest import is_of
 from tests.browser.accessibility.looks import OVERVIEW, look, look_after, look_wrong, shows, sign_in_as
 from tests.browser.conftest import Portal
 from tests.browser.test_portal import sign_in
-from tests.factories import NOW, join, make_account
+from tests.factories import NOW, fill_pool, join, make_account
 from tests.web.portal.accounts.sites import Site, give_numbers, make_site
 from tests.web.portal.telephony.network import Network
 from tests.web.portal.telephony.test_registrations_and_calls import RESULTS, page_of
@@ -93,6 +93,24 @@ def test_adding_numbers(page: Page, portal: Portal, site: Site) -> None:
         page.get_by_label("Ab welchem Tag").fill(day)
         look_after(page, page.get_by_role("button", name="Preise anzeigen"))
         look_after(page, page.get_by_role("button", name="zahlungspflichtig bestellen"))
+    look(page, portal.url + site.path)
+
+
+@shows("locations.move_account", "locations.show", "portal.show_request")
+def test_moving_an_account(page: Page, portal: Portal, site: Site) -> None:
+    with portal.database.transaction() as session:
+        contract = session.get_one(SipTrunk, site.trunk).contract_id
+        session.add(ContractItem(contract_id=contract, product_key="trunk-10", monthly_cents=2990, one_off_cents=0))
+        fill_pool(session, area_code="089", size=100, count=1)
+    sign_in_as(page, portal, site.administrator)
+    look(page, f"{portal.url}{site.path}/umzug")
+    page.get_by_label("Straße und Hausnummer").fill("Marienplatz")
+    look_wrong(page)
+    page.get_by_label("Straße und Hausnummer").fill("Marienplatz 8")
+    page.get_by_label("Postleitzahl").fill("80331")
+    page.get_by_label("Ort", exact=True).fill("München")
+    look_after(page, page.get_by_role("button", name="Zeigen, was sich ändert"))
+    look_after(page, page.get_by_role("button", name="Umzug beauftragen"))
     look(page, portal.url + site.path)
 
 

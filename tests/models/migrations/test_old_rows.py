@@ -125,6 +125,21 @@ FROM accounts;
 INSERT INTO timeline_entries (request_id, at, code, facts) SELECT id, now(), 'cancellation_received', '{}'
 FROM requests;
 """
+A_MOVE = """
+INSERT INTO contracts (account_id, started_at) SELECT id, now() FROM accounts;
+INSERT INTO area_codes VALUES ('030', 'Berlin'), ('089', 'München');
+INSERT INTO number_blocks (area_code, first_number, size, available_from, account_id)
+SELECT '030', 493020000000, 10, now(), id FROM accounts;
+INSERT INTO number_blocks (area_code, first_number, size, available_from)
+VALUES ('089', 498920000000, 10, '9997-01-01 00:00:00+00');
+INSERT INTO requests (kind, status, step, main_id, account_id, customer_number, locale, price_lines, replaced_lines,
+    new_street, new_postal_code, new_city, replaced_place, created_at, updated_at, attempts, due_at)
+SELECT 'move', 'acknowledged', 'verify', id, id, customer_number, 'de', '[]', '[]', 'Marienplatz 8', '80331', 'München',
+    '{}', now(), now(), 0, now() FROM accounts;
+INSERT INTO moved_blocks (request_id, block_id, replacement_id) SELECT requests.id, goes.id, comes.id
+FROM requests, number_blocks AS goes, number_blocks AS comes WHERE goes.area_code = '030' AND comes.area_code = '089';
+"""
+ANOTHER_MOVE = A_MOVE[A_MOVE.index("INSERT INTO requests") : A_MOVE.index("INSERT INTO moved_blocks")]
 WRONG = {
     "UPDATE accounts SET contact_email = 'Kim@example.com'": "contact_email_lower",
     "UPDATE messages SET locale = 'fr'": "locale",
@@ -202,8 +217,22 @@ def test_codes_that_are_open_last_to_the_end_of_the_day_that_was_said(empty: sa.
             "0048",
             "SELECT 7 FROM contracts",
         ),
+        (
+            A_MOVE,
+            {
+                "requests SET new_city = NULL": "move_is_whole",
+                "requests SET replaced_place = NULL": "move_is_whole",
+                "requests SET price_lines = NULL": "move_says_prices",
+                "requests SET new_postal_code = '8033'": "new_postal_code",
+                "moved_blocks SET replacement_id = NULL, moved_at = now()": "moved_to_another",
+                "moved_blocks SET replacement_id = block_id": "replaces_another",
+            },
+            (ANOTHER_MOVE, "uq_requests_moves"),
+            "0065",
+            "SELECT 7 FROM number_blocks WHERE available_from < now() + interval '1 second' AND account_id IS NULL",
+        ),
     ],
-    ids=["changes", "cancellations"],
+    ids=["changes", "cancellations", "moves"],
 )
 def test_the_way_down_takes_along_what_the_program_before_does_not_know(
     empty: sa.Engine, written: str, broken: dict[str, str], again: tuple[str, str], before: str, kept: str

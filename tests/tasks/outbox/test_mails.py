@@ -20,6 +20,7 @@ from models.calendar_days import berlin_day
 from models.changes.cancellations import submit_cancellation
 from models.changes.changes import ChangeDraft, submit_change
 from models.changes.more_numbers import NumbersDraft, submit_numbers
+from models.changes.moves import MoveDraft, submit_move
 from models.contracts.catalogue import PriceLine
 from models.contracts.contracts import new_contract
 from models.contracts.terms import ContractTerms
@@ -41,10 +42,11 @@ from models.proofs.main_consents import decide_for_main
 from models.proofs.ownership import decide
 from models.proofs.proofs import AddressProof, Decision, EmailProof
 from models.requests.requests import Request
+from models.same_address import Place
 from models.staff.administrators import name_administrator
 from models.staff.erasing_people import ask_for_erasure
 from models.staff.sign_in_access import add_first_administrator, create_staff, enter_user, mail_access, tell_first_login
-from models.states import Kind, Origin, ProofMethod, Reason, RefusalReason
+from models.states import AddressMethod, Kind, Origin, ProofMethod, Reason, RefusalReason
 from models.telephony.change_mails import tell_of_change
 from models.telephony.high_risk import tell_administrators
 from models.telephony.trunks import SipTrunk
@@ -235,6 +237,14 @@ def _send_all(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> Sent:
         demand_factor(session, pipeline.manager, session.get_one(Account, main.id), NOW)
         ask_for_erasure(session, make_user(session, name=HOSTILE, locale=locale), NOW)
     with pipeline.runtime.database.transaction() as session:
+        moving = session.get_one(Account, session.scalars(sa.select(SipTrunk.account_id).limit(1)).one())
+        new_home = Place("Invalidenstr. 10", "10115", "Berlin")
+        submit_move(session, pipeline.manager, moving, MoveDraft(new_home, None, None, locale), NOW)
+        session.flush()
+        proved = {"asked_at": NOW, "expires_at": NOW, "proved_at": NOW, "method": AddressMethod.LETTER}
+        session.add(AddressProof(main_id=moving.main_id, address_key=new_home.key, **proved))
+    pipeline.advance()
+    with pipeline.runtime.database.transaction() as session:
         trunk = session.scalars(sa.select(SipTrunk)).first()
         assert trunk is not None
         change = ChangeDraft("trunk-50", 30, None, locale)
@@ -332,7 +342,7 @@ def test_a_completion_mail_leads_to_the_account_itself(mails: list[tuple[Mail, d
     account = {
         "order_completed", "link_completed", "link_completed_owner", "detach_completed_owner", "change_completed",
         "switch_completed_owner",
-        "numbers_completed",
+        "numbers_completed", "move_completed",
     }  # fmt: skip
     for _, facts in (known for known in mails if known[1]["template"].endswith(("completed", "completed_owner"))):
         own = facts["link"].endswith(f"/standortverwaltung/{facts['customer_number']}")

@@ -13,7 +13,6 @@ import pytest
 from models.errors import NotAwaited
 from models.orders.orders import Contact, OrderDraft
 from models.people.users import User, principal_of
-from models.proofs.proof_book import account_address_key
 from models.proofs.proof_status import ProofKind, ProofState, proof_statuses
 from models.proofs.proofs import AddressProof, EmailProof
 from models.proofs.replacement_codes import ask_again
@@ -77,7 +76,7 @@ def give(pipeline: Pipeline, id: UUID, *given: str) -> None:
             key: dict[str, object] = {"main_id": order.main_id, "address": order.account.contact_email}
             session.get_one(EmailProof, key).proved_at = pipeline.clock.now
         if "address" in given:
-            key = {"main_id": order.main_id, "address_key": account_address_key(order.account)}
+            key = {"main_id": order.main_id, "address_key": order.place.key}
             session.get_one(AddressProof, key).prove(AddressMethod.LETTER, pipeline.clock.now)
 
 

@@ -61,6 +61,14 @@ BODIES: dict[str, list[Any]] = {
             "sip_user": "t1",
         }
     ],
+    "/api/v1/moves": [
+        {
+            "customer_number": "9999998",
+            "location": {"street": "Marienplatz 8", "postal_code": "80331", "city": "München"},
+            "numbers": {"area_code": "089"},
+            "effective_on": "2026-04-01",
+        }
+    ],
     "/api/v1/cancellations": [{"customer_number": "9999998", "last_day": "2026-04-01"}],
     "/api/v1/requests/{id}/proofs": [
         {"kind": "letter_code", "code": "AAAAA AAAAA"},

@@ -210,6 +210,13 @@ def deed_text(entry: AuditEntry) -> str:
                 "Ordered additional phone numbers for SIP trunk %(user)s: area code %(code)s, count %(size)s.", **told
             )
             return str(said)
+        case AuditEvent.MOVE_ASKED:
+            told = {"postal_code": facts["postal_code"], "city": facts["city"]}
+            if "day" in facts:
+                told["day"] = long_date(date.fromisoformat(facts["day"]), locale())
+                said = _("Ordered the move to %(postal_code)s %(city)s on %(day)s.", **told)
+                return str(said)
+            return str(_("Ordered the move to %(postal_code)s %(city)s.", **told))
         case AuditEvent.CANCELLATION_ASKED:
             day = long_date(date.fromisoformat(facts["day"]), locale())
             return str(_("Cancelled customer number and contracts to the end of %(day)s.", day=day))

@@ -29,7 +29,7 @@ from models.views import locations as listing
 from models.views import own_accounts
 from models.views.location_counts import Counts, GroupBy, Sums, counts_of, groups_of, total
 from models.views.location_states import Show, SiteState, state_of
-from tasks.outbox.what_changes import AddedNumbers, ChangedTerms, described_plan
+from tasks.outbox.what_changes import AddedNumbers, ChangedTerms, MovedTerms, described_plan
 from tasks.wording.next_steps import NextAction, next_actions, shown_status
 from web.portal.accounts.list_filters import ORDERS, ORIGINS, SHOWN, chosen_view, list_url, read_filters
 from web.portal.accounts.registrations import Registrations, addresses_to_ask, ask_network, offline_accounts
@@ -196,7 +196,7 @@ class Glance:
     is_network_away: bool
     sums: Sums | None
     asked: Mapping[UUID, Sequence[ProofStatus]]
-    planned: Mapping[int, Sequence[tuple[Request, ChangedTerms | AddedNumbers | None]]]
+    planned: Mapping[int, Sequence[tuple[Request, ChangedTerms | AddedNumbers | MovedTerms | None]]]
     billed: frozenset[int]
 
     @property

@@ -23,9 +23,9 @@ from models.proofs.certificates import numbers_of
 from models.proofs.document_refusals import MOST_NOTE, Refusal, refusal_reasons
 from models.requests.requests import Request
 from models.staff import request_actions
+from models.staff.place_questions import open_question_of
 from models.states import ENDED, Kind, Reason, RefusalReason, Status
 from models.telephony.numbers import proposed_numbers
-from models.telephony.place_answers import question_id
 from models.telephony.trunks import SipTrunk
 from models.views.back_office import Matter, RequestDetails, request_details
 from tasks.wording.document_refusals import refusal_text
@@ -102,11 +102,10 @@ def request_page(id: UUID) -> str:
     found = details.request
     now = resources().clock()
     question = None
-    looked_at, place = found.is_looked_at(now), found.account
-    asks = found.reason is Reason.AREA_CODE_UNCONFIRMED and not looked_at
-    if asks and place is not None and found.area_code is not None:
+    looked_at = found.is_looked_at(now)
+    if found.reason is Reason.AREA_CODE_UNCONFIRMED and not looked_at:
         with resources().database.transaction() as session:
-            question = question_id(session, place.postal_code, place.city, found.area_code)
+            question = open_question_of(session, session.get_one(Request, id))
     return render_template(
         "back_office/request.html",
         details=details,

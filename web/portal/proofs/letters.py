@@ -32,9 +32,9 @@ def confirm() -> str | tuple[str, int]:
         order = (
             answer_letter(session, resources().vault, number, form.code.data, resources().clock()) if number else None
         )
-        account = order.account if order is not None else None
-    if account is None:
+        place = order.place if order is not None else None
+    if place is None:
         resources().throttle.count_wrong_try()
         add_error(form.code, _("Customer number or code is not right, or the code is not valid any more."))
         return render_template("proofs/letter.html", form=form), 422
-    return render_template("proofs/letter_done.html", account=account)
+    return render_template("proofs/letter_done.html", place=place, number=number)

@@ -34,6 +34,7 @@ _KINDS = {
     Kind.DETACH: lazy_gettext("Detachment"),
     Kind.CHANGE: lazy_gettext("Contract change"),
     Kind.NUMBERS: lazy_gettext("Additional phone numbers"),
+    Kind.MOVE: lazy_gettext("Move"),
     Kind.CANCEL: lazy_gettext("Cancellation of contracts"),
     Kind.SWITCH: lazy_gettext("Switch to another main account"),
 }

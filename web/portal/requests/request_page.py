@@ -21,7 +21,8 @@ from models.requests.contract_end import last_day_of
 from models.requests.request_rights import concerns, may_change
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
-from models.states import ATTACHING, ENDED, ROUTES, AccountState, Kind, Status
+from models.same_address import Place
+from models.states import ATTACHING, ENDED, PROVING_ADDRESS, ROUTES, AccountState, Kind, Status
 from models.telephony.holdings import blocks_of
 from models.telephony.numbers import NumberBlock
 from models.views import request_lists
@@ -29,9 +30,11 @@ from tasks.outbox.what_changes import (
     AddedNumbers,
     ChangedTerms,
     EndedTerms,
+    MovedTerms,
     added_numbers,
     changed_terms,
     ended_terms,
+    moved_terms,
 )
 from tasks.outbox.what_was_ordered import PlacedOrder, placed_order
 from tasks.wording.document_refusals import refusal_text
@@ -52,11 +55,12 @@ class RequestPage:
 
     `main` is the main account of the request. For an order, `account` is the ordered account, `order` what was ordered,
     and `numbers` its number blocks. `change` has the terms of a change, `added` those of a request for more numbers,
-    `ends` what a cancellation ends. Each is None or empty for other kinds of requests. All but `account` are also None
-    or empty if the user may no longer see the account; `ends` only until the cancellation is completed. `reached` is
-    the account to whose dashboard the page links, None if it links to none. `asked` are the statuses of the proofs that
-    the request needs. `may_act`: the user may give proofs, cancel and retry. `may_cancel`: the user may cancel the
-    request now. `corrections` is how often the user may still correct the contact's e-mail address.
+    `ends` what a cancellation ends, `moved` what a move changes. `place` is the address of an order, or the new one of
+    a move. Each is None or empty for other kinds of requests. All but `account` and `place` are also None or empty if
+    the user may no longer see the account; `ends` only until the cancellation is completed. `reached` is the account to
+    whose dashboard the page links, None if it links to none. `asked` are the statuses of the proofs that the request
+    needs. `may_act`: the user may give proofs, cancel and retry. `may_cancel`: the user may cancel the request now.
+    `corrections` is how often the user may still correct the contact's e-mail address.
 
     `needed` and `enough` are about a certificate of need; both are None if the request waits for none. `needed` is the
     number of phone numbers for which the certificate has to show the need. `enough` is the number that the trunk can
@@ -70,6 +74,8 @@ class RequestPage:
     change: ChangedTerms | None
     added: AddedNumbers | None
     ends: EndedTerms | None
+    moved: MovedTerms | None
+    place: Place | None
     numbers: Sequence[NumberBlock]
     reached: Account | None
     timeline: Sequence[TimelineEntry]
@@ -98,6 +104,8 @@ def get_request_page(session: Session, id: UUID) -> RequestPage:
         _change(session, found),
         _added(session, found),
         _ends(session, found),
+        _moved(session, found),
+        _place(found),
         blocks_of(session, ordered) if ordered is not None and is_told else (),
         _account_reached(found),
         request_lists.timelines(session, [found.id])[found.id],
@@ -131,6 +139,17 @@ def _added(session: Session, request: Request) -> AddedNumbers | None:
     if request.kind is not Kind.NUMBERS or request.account is None or not _is_still_theirs(request, request.account):
         return None
     return added_numbers(session, request, locale())
+
+
+def _moved(session: Session, request: Request) -> MovedTerms | None:
+    if request.kind is not Kind.MOVE or request.account is None or not _is_still_theirs(request, request.account):
+        return None
+    return moved_terms(session, request)
+
+
+def _place(request: Request) -> Place | None:
+    # With row-level security, the account is hidden from a former main account.
+    return request.place if request.kind in PROVING_ADDRESS and request.account is not None else None
 
 
 def _ends(session: Session, request: Request) -> EndedTerms | None:

@@ -11,12 +11,15 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from models.accounts.accounts import Account
+from models.changes.moves import MoveDraft, submit_move
 from models.people.audit_log import AuditEvent
 from models.people.users import User, principal_of
 from models.proofs.document_review import upload_document
 from models.proofs.documents import AddressDocument
 from models.proofs.proofs import AddressProof
 from models.requests.requests import Request
+from models.same_address import Place
 from models.staff.request_actions import decide_on_document
 from models.states import Status
 from tests.factories import NOW
@@ -25,6 +28,8 @@ from tests.web.api.calls import CONTACT, PDF, upload
 from tests.web.api.calls import an_order as waiting_order
 from tests.web.conftest import Back, Front
 from tests.web.portal.back_office.desk import OFFICE, Desk, SitDown, codes, deeds, listed, of, request_of, with_document
+from tests.web.portal.changes.contract_changes import plain
+from tests.web.portal.changes.test_move import make_koeln
 
 
 def confirm_contact(front: Front, back: Back, id: str) -> None:
@@ -152,3 +157,22 @@ def test_who_decides_waits_for_a_worker_before_they_lock_anything(front: Front, 
         deciding.result(20)
     with front.database.transaction() as session:
         assert session.scalars(sa.select(AddressDocument.released)).one() is True
+
+
+def test_staff_see_the_new_address_of_a_move(front: Front, back: Back, desk: Desk) -> None:
+    site = make_koeln(front)
+    with front.database.transaction() as session:
+        account = session.get_one(Account, site.account.id)
+        draft = MoveDraft(Place("Marienplatz 8", "80331", "München"), None, None, "de")
+        id = str(submit_move(session, front.manager, account, draft, NOW).id)
+    back.advance()
+    assert upload(front, id, PDF).status_code == 200
+    back.advance()
+    assert "Marienplatz 8, 80331 München" in plain(desk.page(of(id)))
+    page = desk.page(of(id, "/dokument"))
+    assert "Marienplatz 8 80331 München" in plain(page) and "50667" not in page
+    desk.press(of(id, "/dokument"), page, decision="release")
+    back.advance()
+    assert request_of(front, id).status is Status.COMPLETED
+    with front.database.transaction() as session:
+        assert session.get_one(Account, site.account.id).city == "München"

@@ -34,6 +34,8 @@ NOT_ASKED = frozenset({
     "answers.enter_letter", "answers.upload",
     # It changes the company's own contract, which everybody concerned is told of, and can be changed again.
     "locations.change_contract", "locations.order_numbers",
+    # The new address is proved by mail or post first, everybody concerned is told of it, and it can be taken back.
+    "locations.move_account",
     # They ask for the password.
     "logins.end", "logins.end_others",
     # They take away what was given, or lead calls back to the phones.

@@ -1,0 +1,393 @@
+"""Moving an account to another connection address, at once or on a day: quotes and requests, and the move itself.
+
+The first step of a request reserves a block in the new Ortsnetz for each block that cannot stay, and waits until the
+new address is proved. At the moment of the move one transaction changes the address, by which emergency calls are
+routed, and the numbers; the registrar gets both of a trunk in one, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.accounts.company_limits import USUAL_LIMITS, Limit, Limits, lock_limits, take_one
+from models.accounts.locks import lock_accounts, lock_active_account
+from models.calendar_days import berlin_day
+from models.changes.cancellations import running_lines
+from models.changes.changes import ensure_not_detached_before, ensure_not_leaving_invoice
+from models.contracts.catalogue import PriceLine
+from models.contracts.contracts import Contract, ContractItem
+from models.contracts.costs import Costs, costs_of
+from models.errors import (
+    AlreadyRequested,
+    AreaCodeRefused,
+    Forbidden,
+    InvalidField,
+    NotFound,
+    PricesChanged,
+    RuleBroken,
+)
+from models.orders.area_code_of_address import (
+    Certainty,
+    area_code_text,
+    area_codes_for,
+    certainty_of,
+    ensure_address,
+    ensure_area_code,
+)
+from models.orders.orders import ensure_area_exists
+from models.people.audit_log import AuditEvent, record
+from models.people.rights import Action, Principal, counting_account, may
+from models.proofs.proofs import AddressProof
+from models.requests.contract_end import ensure_before_end, running_move
+from models.requests.contract_requests import owner_of_contracts
+from models.requests.effective_days import day_to_wait_for
+from models.requests.moved_blocks import MovedBlock, moved_blocks_of
+from models.requests.new_requests import create_account_request
+from models.requests.receipts import queue_receipt
+from models.requests.requests import Request
+from models.same_address import Place
+from models.states import ENDED, AccountState, Kind, Reason, StepName
+from models.telephony.directory import entry_of
+from models.telephony.forwarding import CallForwarding, forwardings_within
+from models.telephony.holdings import trunks_of
+from models.telephony.number_history import renew_history
+from models.telephony.number_pool import free_reserved_block, give_reserved_block, pool_has, release_block
+from models.telephony.numbers import NumberBlock
+from models.telephony.place_facts import places_of
+from models.telephony.trunks import SipTrunk, TrunkState
+from models.values import Locale
+
+
+@dataclass(frozen=True, slots=True)
+class MoveDraft:
+    """A move as it was typed: the new connection address, and the area code of the numbers that replace others there.
+
+    `area_code` is None for the first that fits the address. `effective_on` is the day in Berlin with whose start the
+    account moves; None, or today, for at once.
+    """
+
+    place: Place
+    area_code: str | None
+    effective_on: date | None
+    locale: Locale
+
+
+@dataclass(frozen=True, slots=True)
+class MoveQuote:
+    """The consequences of a move to `place`: which number blocks stay, and which go because of another Ortsnetz.
+
+    Each block of `goes` is replaced by one of the same size with the area code `area_code`, which is None if all stay.
+    `lost` are the forwardings that are deleted, as their numbers are not all of one block. `lines` are the products of
+    the contracts, whose prices stay. `effective_on` is the day in Berlin with whose start the account moves, None if at
+    once. `is_proved` is whether the company has proved the new address already. `in_stock`: the pool has the new
+    blocks.
+    """
+
+    place: Place
+    area_code: str | None
+    effective_on: date | None
+    stays: Sequence[NumberBlock]
+    goes: Sequence[NumberBlock]
+    lost: Sequence[CallForwarding]
+    lines: tuple[PriceLine, ...]
+    is_proved: bool
+    in_stock: bool
+
+    @property
+    def costs(self) -> Costs:
+        """Return the monthly sum of all products, the same before and after; a move has no one-off price."""
+        return costs_of(self.lines)
+
+    @property
+    def shown_text(self) -> str:
+        """Return what the page has said as one text, which the form sends back: numbers that go, where to, and costs.
+
+        It shows whether anything of that has changed since.
+        """
+        goes = ",".join(str(block.id) for block in self.goes)
+        return f"{self.place.key}-{self.area_code or ''}-{goes}-{len(self.stays)}-{self.costs.monthly.net}"
+
+
+def submit_move(
+    session: Session,
+    principal: Principal,
+    account: Account,
+    draft: MoveDraft,
+    now: datetime,
+    *,
+    shown: str | None = None,
+    usual: Limits = USUAL_LIMITS,
+) -> Request:
+    """Save a request to move the account to another connection address, log it, and queue a receipt; return it.
+
+    `shown` is the `MoveQuote.shown_text` of what the person saw on the page, None if there was no page. Counts for the
+    company's daily limits: each block that is to be replaced, and a letter if the address is not proved yet. `usual`
+    are the limits of companies that have none of their own. Locks the company's limits and the account.
+
+    Raises `PricesChanged` if `shown` differs from what would be agreed now, `LimitReached` if a limit of the company is
+    reached, and whatever `quote_move` raises.
+    """
+    company = counting_account(principal, account)
+    lock_for_move(session, principal, account)
+    quote = quote_move(session, principal, account, draft, now)
+    if shown is not None and shown != quote.shown_text:
+        raise PricesChanged
+    for _ in quote.goes:
+        take_one(session, company, Limit.BLOCKS, now, usual)
+    if not quote.is_proved:
+        take_one(session, company, Limit.LETTERS, now, usual)
+    to, day, lines = quote.place, quote.effective_on, [asdict(line) for line in quote.lines]
+    request = create_account_request(
+        session,
+        principal,
+        account,
+        Kind.MOVE,
+        draft.locale,
+        now,
+        new_street=to.street,
+        new_postal_code=to.postal_code,
+        new_city=to.city,
+        replaced_place=asdict(_place_of(account)),
+        area_code=quote.area_code,
+        effective_on=day,
+        replaced_lines=lines,
+        price_lines=lines,
+    )
+    session.add_all(MovedBlock(request_id=request.id, block_id=block.id) for block in quote.goes)
+    # Without the street, which may be a person's: the log is kept for ever.
+    facts: dict[str, Any] = {"postal_code": to.postal_code, "city": to.city}
+    if day is None:
+        request.note(now, "move_received", street=to.street, postal_code=to.postal_code, city=to.city)
+    else:
+        facts["day"] = day.isoformat()
+        request.note(
+            now, "move_scheduled", street=to.street, postal_code=to.postal_code, city=to.city, day=facts["day"]
+        )
+    record(session, principal, account, AuditEvent.MOVE_ASKED, Action.CHANGE_CONTRACT, now, facts)
+    queue_receipt(session, request, principal, "move_receipt", now)
+    session.flush()
+    return request
+
+
+def lock_for_move(session: Session, principal: Principal, account: Account) -> None:
+    """Lock the limits of the company for which the person asks for a move, and then the account.
+
+    Raises `Forbidden` if the account is not active, and `NotFound` if it was detached meanwhile, so that the front's
+    caller may not see it now.
+    """
+    lock_limits(session, counting_account(principal, account))
+    lock_active_account(session, account)
+
+
+def quote_move(session: Session, principal: Principal, account: Account, draft: MoveDraft, now: datetime) -> MoveQuote:
+    """Return the consequences of the move `draft` of the account, without saving anything.
+
+    Raises `Forbidden` if the account is not active or the person may not change its contracts, `NotFound` if it has no
+    open trunk, and `AlreadyRequested` while another move of it is running. Raises `InvalidField` if the address is
+    impossible or is the present one; if the area code is unknown or cannot fit the address; if the day is over, more
+    than 366 days away, or after the end of a cancelled contract; if more numbers are requested; or if the person has
+    access to the account only through its main account, and the account is to be detached by that day.
+    """
+    if account.state is not AccountState.ACTIVE or not may(principal, Action.CHANGE_CONTRACT, account):
+        raise Forbidden
+    ensure_not_leaving_invoice(session, principal, account)
+    if not trunks_of(session, account):
+        raise NotFound
+    running = running_move(session, account.id)
+    if running is not None:
+        raise AlreadyRequested(str(running.id))
+    place = draft.place
+    ensure_address(session, place.street, place.postal_code, place.city)
+    # As it is printed on the contract and on letters.
+    place = Place(place.street, place.postal_code, places_of(session).spelled(place.postal_code, place.city))
+    if place.key == _place_of(account).key:
+        raise InvalidField("location.street", "present_address")
+    day = day_to_wait_for(draft.effective_on, now)
+    ensure_before_end(session, account.id, day or berlin_day(now))
+    if day is not None:
+        ensure_not_detached_before(session, principal, account, "effective_on", day, now)
+    _ensure_no_numbers_asked(session, account)
+    stays, goes = _divided(session, account, place)
+    area_code = _new_area_code(session, place, draft.area_code) if goes else None
+    proved = sa.select(AddressProof.proved_at).where(
+        AddressProof.main_id.in_((account.id, owner_of_contracts(account))),
+        AddressProof.address_key == place.key,
+        AddressProof.proved_at.is_not(None),
+    )
+    return MoveQuote(
+        place,
+        area_code,
+        day,
+        stays,
+        goes,
+        [one for block in goes for one in _within(session, account, block) if not _is_inside(one, block)],
+        running_lines(session, account, now),
+        # People of the location alone do not see what the main account has proved: they read of a letter.
+        is_proved=session.scalar(proved.limit(1)) is not None,
+        in_stock=area_code is None or all(pool_has(session, area_code, block.size, now) for block in goes),
+    )
+
+
+def ensure_movable(session: Session, request: Request) -> list[str]:
+    """Return the area codes that the account's numbers will have after the move.
+
+    Raises `RuleBroken` if the account is not active or has no open trunk, and `AreaCodeRefused` if a number cannot stay
+    of which that was not said when the move was asked for.
+    """
+    account = request.account
+    assert account is not None
+    if account.state is not AccountState.ACTIVE:
+        raise RuleBroken(Reason.ACCOUNT_CLOSED)
+    if not trunks_of(session, account):
+        raise RuleBroken(Reason.TRUNK_CLOSED)
+    stays, goes = _divided(session, account, request.place)
+    said = {one.block_id for one in moved_blocks_of(session, request)}
+    if any(block.id not in said for block in goes):
+        place = request.place
+        raise AreaCodeRefused([area_code_text(area) for area in area_codes_for(session, place.postal_code, place.city)])
+    codes = {block.area_code for block in stays if block.id not in said}
+    return sorted(codes | ({request.area_code} if request.area_code is not None else set()))
+
+
+def make_move(session: Session, request: Request, now: datetime) -> None:
+    """Carry out a move: the account gets the new address, and its trunks the new numbers, in the present transaction.
+
+    The blocks that go return to the pool after their quarantine; each reserved block takes the place of one on its
+    trunk and in the contract. Forwardings and a directory entry for numbers of a block go over to the numbers with the
+    same last digits; a forwarding whose numbers are not all of one block is deleted. The history of numbers gets the
+    new address, and a registrar update of each trunk is scheduled. A block that the account has given back meanwhile is
+    not replaced. Adds timeline entries. Safe to run twice. Locks account, trunks and blocks. Raises `RuleBroken` if the
+    account is not active or has no open trunk.
+    """
+    assert request.account_id is not None
+    lock_accounts(session, [request.account_id])
+    account = session.get_one(Account, request.account_id)
+    ensure_movable(session, request)
+    trunks = _locked_trunks(session, account)
+    place = request.place
+    request.replaced_place = asdict(_place_of(account))
+    lines = [asdict(line) for line in running_lines(session, account, now)]
+    request.replaced_lines = request.price_lines = lines
+    account.street, account.postal_code, account.city = place.street, place.postal_code, place.city
+    # The history of numbers, written below, takes the address from the database.
+    session.flush()
+    moved = [one for one in moved_blocks_of(session, request) if one.moved_at is None]
+    blocks = _locked_blocks(session, {id for one in moved for id in (one.block_id, one.replacement_id) if id})
+    for one in moved:
+        assert one.replacement_id is not None
+        goes, comes = blocks[one.block_id], blocks[one.replacement_id]
+        if goes.account_id == account.id and goes.trunk_id is not None:
+            _replace(session, account, goes, comes, now)
+            one.moved_at = now
+            request.note(now, "numbers_replaced", before=goes.display, numbers=comes.display)
+        else:
+            free_reserved_block(comes, now)
+            session.delete(one)
+    entry = entry_of(session, account)
+    if entry is not None and entry.withdrawn_at is None:
+        # It may show the address.
+        entry.changed_at = now
+    session.flush()
+    renew_history(session, account.id, now)
+    for trunk in trunks:
+        trunk.changed(now)
+
+
+def agreed_move(request: Request) -> tuple[Place, Place, Costs]:
+    """Return the addresses before and after a move, and the costs of the contracts, which stay."""
+    assert request.replaced_place is not None
+    lines = [PriceLine(**line) for line in request.price_lines or ()]
+    return Place(**request.replaced_place), request.place, costs_of(lines)
+
+
+def _place_of(account: Account) -> Place:
+    return Place(account.street, account.postal_code, account.city)
+
+
+def _ensure_no_numbers_asked(session: Session, account: Account) -> None:
+    """Raise `InvalidField` while a request for more numbers of the account is running: they may not fit the address."""
+    asked = sa.select(Request.id).where(
+        Request.account_id == account.id,
+        Request.kind == Kind.NUMBERS,
+        Request.status.not_in(ENDED),
+        Request.step != StepName.CONFIRM,
+    )
+    if session.scalar(asked.limit(1)) is not None:
+        raise InvalidField("effective_on", "numbers_planned")
+
+
+def _divided(session: Session, account: Account, place: Place) -> tuple[list[NumberBlock], list[NumberBlock]]:
+    """Return the blocks of the account's trunks that can stay at the address, and those that cannot."""
+    query = sa.select(NumberBlock).where(NumberBlock.account_id == account.id, NumberBlock.trunk_id.is_not(None))
+    blocks = session.scalars(query.order_by(NumberBlock.first_number)).all()
+    outside = {
+        code
+        for code in {block.area_code for block in blocks}
+        if certainty_of(session, place.postal_code, place.city, code) is Certainty.IMPOSSIBLE
+    }
+    stays = [block for block in blocks if block.area_code not in outside]
+    return stays, [block for block in blocks if block.area_code in outside]
+
+
+def _new_area_code(session: Session, place: Place, typed: str | None) -> str:
+    """Return the area code of the new numbers: the typed one, or else the first that fits the address."""
+    if typed is not None:
+        ensure_area_exists(session, typed)
+        ensure_area_code(session, place.postal_code, place.city, typed)
+        return typed
+    fitting = area_codes_for(session, place.postal_code, place.city, 1)
+    if not fitting:
+        raise InvalidField("numbers.area_code", "missing")
+    return fitting[0].code
+
+
+def _within(session: Session, account: Account, block: NumberBlock) -> Sequence[CallForwarding]:
+    return forwardings_within(session, account, (block.first_number, block.last_number))
+
+
+def _is_inside(forwarding: CallForwarding, block: NumberBlock) -> bool:
+    first, last = forwarding.numbers or (0, 0)
+    return block.first_number <= first and last <= block.last_number
+
+
+def _replace(session: Session, account: Account, goes: NumberBlock, comes: NumberBlock, now: datetime) -> None:
+    """Give the block `comes` the place of `goes` on its trunk, in the contract, forwardings and the directory."""
+    distance = comes.first_number - goes.first_number
+    for forwarding in _within(session, account, goes):
+        if _is_inside(forwarding, goes) and forwarding.numbers is not None:
+            first, last = forwarding.numbers
+            forwarding.first_number, forwarding.last_number = first + distance, last + distance
+        else:
+            session.delete(forwarding)
+    entry = entry_of(session, account)
+    if entry is not None and entry.withdrawn_at is None and goes.first_number <= entry.number <= goes.last_number:
+        entry.number += distance
+        # Before the block is taken away, which withdraws an entry for one of its numbers.
+        session.flush()
+    lines = sa.select(ContractItem).join(Contract, Contract.id == ContractItem.contract_id)
+    own = lines.where(Contract.account_id == account.id, ContractItem.block_id == goes.id)
+    for item in session.scalars(own.order_by(ContractItem.product_key, ContractItem.occurrence)):
+        item.block_id = comes.id
+    trunk_id = goes.trunk_id
+    assert trunk_id is not None
+    release_block(goes, now)
+    give_reserved_block(session, comes, account.id, trunk_id, now)
+
+
+def _locked_trunks(session: Session, account: Account) -> Sequence[SipTrunk]:
+    """Lock the account's trunks, so that no worker reads one for the registrar while its numbers change."""
+    query = sa.select(SipTrunk).where(SipTrunk.account_id == account.id, SipTrunk.state != TrunkState.CLOSED)
+    return session.scalars(query.order_by(SipTrunk.id).with_for_update()).all()
+
+
+def _locked_blocks(session: Session, ids: Collection[int]) -> dict[int, NumberBlock]:
+    query = sa.select(NumberBlock).where(NumberBlock.id.in_(ids)).order_by(NumberBlock.id)
+    locking = query.with_for_update(key_share=True).execution_options(populate_existing=True)
+    return {block.id: block for block in session.scalars(locking)}

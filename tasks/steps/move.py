@@ -1,0 +1,20 @@
+"""The step `move`: give an account its new connection address, and its trunks the numbers that go with it."""
+
+from __future__ import annotations
+
+from models.changes.moves import make_move
+from models.requests.requests import Request
+from tasks.steps.step import Outcome, Work
+
+
+def move(work: Work, request: Request) -> Outcome:
+    """Change the account's address and replace the numbers that cannot stay there. Returns None: the step is done.
+
+    The trunks become due to be written to the registrar. Raises `RuleBroken`, which rejects the request and frees the
+    reserved blocks, if the account is not active, has no open trunk, or has a number that cannot stay and of which that
+    was not said. Safe to run twice: the change and the request's next step are saved in one transaction.
+    """
+    make_move(work.session, request, work.now)
+    place = request.place
+    request.note(work.now, "moved", street=place.street, postal_code=place.postal_code, city=place.city)
+    return None

@@ -1,0 +1,177 @@
+"""Tests of the page that moves an account: its form, what it says before the order, and the request's page."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+
+from models.accounts.accounts import Account
+from models.contracts.contracts import ContractItem
+from models.people.audit_log import AuditEvent
+from models.requests.requests import Request
+from models.states import Origin, Status
+from models.telephony.number_pool import RESERVED
+from models.telephony.numbers import NumberBlock
+from models.telephony.trunks import SipTrunk
+from tests.factories import NOW, fill_pool
+from tests.web.conftest import Back, Front, form_token
+from tests.web.html import assert_valid
+from tests.web.portal.accounts.sites import Site, come_in, deeds, get, give_numbers, make_site
+from tests.web.portal.changes.contract_changes import (
+    DAY,
+    assert_asked_for,
+    assert_planned_in_overview,
+    confirm,
+    follow_link,
+    plain,
+    send,
+    show_prices,
+)
+from tests.web.portal.telephony.test_suspension import press
+
+KOELN = {"street": "Alter Markt 1", "postal_code": "50667", "city": "Köln"}
+MUNICH = {"street": "Marienplatz 8", "postal_code": "80331", "city": "München"}
+
+
+@pytest.fixture
+def site(front: Front) -> Site:
+    """Create a location in Köln with ten numbers; the pool has numbers in München."""
+    return make_koeln(front)
+
+
+def make_koeln(front: Front) -> Site:
+    """Create a sub-account in Köln that was ordered, with ten numbers, and add numbers of München to the pool."""
+    with front.database.transaction() as session:
+        site = make_site(session, session.get_one(Account, front.main.id), Origin.ORDER, **KOELN)
+        give_numbers(session, site)
+        contract = session.get_one(SipTrunk, site.trunk).contract_id
+        for key, cents in (("trunk-10", 2990), ("block-10", 290)):
+            session.add(ContractItem(contract_id=contract, product_key=key, monthly_cents=cents, one_off_cents=0))
+        fill_pool(session, area_code="089", first="4000000", count=3)
+    return site
+
+
+def path_of(site: Site) -> str:
+    """Return the path of the page that moves the site."""
+    return f"{site.path}/umzug"
+
+
+@pytest.mark.parametrize("who", ["manager", "administrator"])
+def test_a_move_on_a_day_is_ordered_proved_seen_and_taken_back(front: Front, site: Site, back: Back, who: str) -> None:
+    page = follow_link(front, site, path_of(site), who)
+    assert_valid(page)
+    assert "Jetzige Anschlussadresse: Alter Markt 1, 50667 Köln" in plain(page)
+    shown = show_prices(front, path_of(site), page, **MUNICH, area_code="", effective_on=DAY.isoformat())
+    text = plain(shown.text)
+    assert "Zu Beginn des 1. April 2026" in text and "Neue Adresse Marienplatz 8, 80331 München" in text
+    assert "in einem anderen Ortsnetz liegt: 0221 70034-0 … -9" in text
+    assert "mit der Vorwahl 089" in text and "Brief mit einem Code an die neue Adresse" in text
+    assert "Monatlich, netto 32,80 € 32,80 €" in text and "Einmalig, netto – 0,00 €" in text
+    assert "Leitstelle für 80331 München" in text
+    sent = confirm(front, path_of(site), shown)
+    assert_asked_for(sent)
+    assert AuditEvent.MOVE_ASKED in [deed[0] for deed in deeds(front)]
+    if who == "administrator":
+        log = plain(get(front, site.path + "/protokoll"))
+        assert "Hat den Umzug nach 80331 München am 1. April 2026 beauftragt." in log
+    back.advance()
+    with front.database.transaction() as session:
+        block = session.scalars(sa.select(NumberBlock).where(NumberBlock.available_from == RESERVED)).one()
+    waiting = get(front, sent.location)
+    assert_valid(waiting)
+    seen = plain(waiting)
+    assert f"Für Sie reserviert: {block.display}" in seen and "Code aus dem Brief eingeben" in seen
+    assert "Marienplatz 8, 80331 München" in seen
+    typed = press(front, f"{sent.location}/brief", waiting, code=back.letter_code())
+    assert typed.status_code in (302, 303)
+    back.advance()
+    seen = plain(get(front, sent.location))
+    assert "Vorgemerkt" in seen and "Der Account zieht mit Beginn des 1. April 2026" in seen
+    planned = "Zieht am 1. April 2026 um: Marienplatz 8, 80331 München"
+    assert planned in plain(get(front, site.path))
+    # Of several moves there is one at a time.
+    assert front.client.get(path_of(site)).location == sent.location
+    assert "Umzug" in plain(get(front, "/anfragen"))
+    if who == "manager":
+        assert_planned_in_overview(front, planned)
+    asked = get(front, sent.location + "/stornieren")
+    assert "Der Account bleibt an seiner Adresse" in plain(asked)
+    assert press(front, sent.location + "/stornieren", asked).status_code in (302, 303)
+    with front.database.transaction() as session:
+        assert session.get_one(NumberBlock, block.id).available_from == NOW
+        assert session.scalars(sa.select(Request.status).where(Request.kind == "move")).one() is Status.CANCELLED
+    assert planned not in plain(get(front, site.path))
+    assert "Erneut einen Umzug beauftragen" in plain(get(front, sent.location))
+
+
+def test_a_finished_move_stands_on_dashboard_and_page(front: Front, site: Site, back: Back) -> None:
+    come_in(front, front.manager.email)
+    sent = send(front, path_of(site), **MUNICH, area_code="089", effective_on="")
+    back.advance()
+    page = get(front, sent.location)
+    press(front, f"{sent.location}/brief", page, code=back.letter_code())
+    back.advance()
+    seen = plain(get(front, sent.location))
+    assert "Abgeschlossen" in seen and "Der Account ist umgezogen." in seen
+    with front.database.transaction() as session:
+        block = session.scalars(sa.select(NumberBlock).where(NumberBlock.account_id == site.account.id)).one()
+    dashboard = plain(get(front, site.path))
+    assert block.area_code == "089" and block.display in dashboard and "Marienplatz 8 80331 München" in dashboard
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ({"street": ""}, "Geben Sie Straße und Hausnummer ein."),
+        ({"street": "Marienplatz"}, "Hausnummer"),
+        ({"postal_code": "50667"}, "Köln"),
+        ({"postal_code": "x"}, "fünf Ziffern"),
+        (KOELN, "Das ist die jetzige Anschlussadresse."),
+        ({"area_code": "0221"}, "passt nicht zur Adresse"),
+        ({"area_code": "x"}, "Vorwahl"),
+        ({"effective_on": "2020-01-01"}, "ist vorbei"),
+        ({"effective_on": "morgen"}, "kein Tag"),
+    ],
+)
+def test_what_is_wrong_is_said_at_its_field(front: Front, site: Site, typed: dict[str, str], says: str) -> None:
+    come_in(front, front.manager.email)
+    fields = {**MUNICH, "area_code": "", "effective_on": "", **typed}
+    answer = press(front, path_of(site), get(front, path_of(site)), **fields)
+    assert answer.status_code == 422
+    assert_valid(answer.text)
+    assert says in plain(answer.text)
+
+
+def test_what_has_changed_since_is_shown_again(front: Front, site: Site) -> None:
+    come_in(front, front.manager.email)
+    shown = show_prices(front, path_of(site), **MUNICH, area_code="", effective_on="")
+    with front.database.transaction() as session:
+        give_numbers(session, site, 49221700440)
+    again = confirm(front, path_of(site), shown)
+    assert again.status_code == 200
+    text = plain(again.text)
+    assert "Preise oder Rufnummern haben sich inzwischen geändert" in text and "0221 70044-0 … -9" in text
+    assert_asked_for(confirm(front, path_of(site), again))
+
+
+def test_in_english_it_says_the_same(front: Front, site: Site) -> None:
+    come_in(front, front.manager.email)
+    front.client.post("/sprache/en", data={"csrf_token": form_token(front.client)})
+    shown = show_prices(front, path_of(site), **MUNICH, area_code="", effective_on="")
+    text = plain(shown.text)
+    assert "These cannot stay, because the new address is in another Ortsnetz" in text and "Order the move" in text
+
+
+def test_who_has_the_letter_needs_no_login(front: Front, site: Site, back: Back) -> None:
+    come_in(front, front.manager.email)
+    sent = send(front, path_of(site), **MUNICH, area_code="", effective_on="")
+    back.advance()
+    stranger = front.client.application.test_client()
+    form = {"csrf_token": form_token(stranger), "customer_number": site.account.customer_number}
+    assert stranger.post("/brief", data={**form, "code": "AAAAA-AAAAA"}).status_code == 422
+    done = stranger.post("/brief", data={**form, "code": back.letter_code()})
+    assert_valid(done.text)
+    assert "Die Adresse Marienplatz 8, 80331 München ist" in plain(done.text)
+    back.advance()
+    come_in(front, front.manager.email)
+    assert "Abgeschlossen" in plain(get(front, sent.location))
