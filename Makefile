@@ -28,10 +28,11 @@ test-programs: tools
 # hide a forgotten filter. Takes hours.
 test-long: tools
 	@PYTHONDONTWRITEBYTECODE= RIGHTS_MATRIX=all NAUGHTY_STRINGS=all LOCK_PAIRS=all HISTORIES=300 \
-		CONFORMANCE_EXAMPLES=500 $(BIN)/python -m pytest -n 2 tests/web/test_rights_matrix.py \
+		CONFORMANCE_EXAMPLES=500 MOVES=20 $(BIN)/python -m pytest -n 2 tests/web/test_rights_matrix.py \
 		tests/web/test_naughty_strings.py tests/web/api/test_naughty_bodies.py tests/web/test_names_in_all_media.py \
 		tests/tasks/engine/test_lock_pairs.py tests/tasks/engine/test_state_machine.py \
-		tests/tasks/steps/test_change_histories.py tests/web/api/test_conformance.py
+		tests/tasks/steps/test_change_histories.py tests/web/api/test_conformance.py \
+		tests/sip/test_moves.py
 	@PYTHONDONTWRITEBYTECODE= ROW_SECURITY=false $(BIN)/python -m pytest -n 2 tests/web
 
 # make bench ONLY="bulkheads throughput" measures these parts alone; SHORT=1 little of everything.

@@ -22,9 +22,9 @@ from models.proofs.certificates import certificate_until, needs_certificate, num
 from models.proofs.deadlines import VALID_FOR
 from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import CodedProof, Consent
-from models.proofs.required_proofs import order_proofs
+from models.proofs.required_proofs import is_proved_by_company, order_proofs
 from models.requests.requests import Request
-from models.states import ENDED, ProofMethod, Reason, Status
+from models.states import ENDED, Kind, ProofMethod, Reason, Status
 from models.values import Locale
 from tasks.outbox.bulk_receipt_facts import bulk_facts, bulk_table
 from tasks.outbox.price_facts import price_facts
@@ -176,7 +176,10 @@ def _asked(receipts: Receipts, request: Request, locale: Locale) -> list[dict[st
     asked = []
     if proofs.awaits_email:
         asked.append({"what": "email", "until": _deadline(request, proofs.email)})
-    if proofs.awaits_address and request.address_proved_at is None:
+    is_proved = request.address_proved_at is not None or (
+        request.kind is Kind.MOVE and is_proved_by_company(receipts.session, request)
+    )
+    if proofs.awaits_address and not is_proved:
         asked.append({"what": "address", "until": _deadline(request, proofs.address)})
     return asked
 

@@ -162,7 +162,7 @@ def _in_one_line(place: Place) -> str:
 
 
 def described_plan(session: Session, found: Request, locale: Locale) -> ChangedTerms | AddedNumbers | MovedTerms | None:
-    """Return what a request for a change, for more numbers or for a move brings; None for a request of another kind.
+    """Return what a contract has before and after a change, an order of more numbers or a move, for its page.
 
     `found` is the request for it. Return None for a request of another kind. Names are in the language `locale`.
     """
