@@ -307,10 +307,16 @@ def test_an_address_that_the_company_has_proved_needs_no_letter(pipeline: Pipeli
         draft = MoveDraft(BERLIN, None, None, "de")
         assert not quote_move(session, pipeline.manager, account, draft, pipeline.clock.now).is_proved
     asked_and_proved(pipeline, account_id, BERLIN)
-    # Back to the first address, which was proved with the order.
-    id = ask(pipeline, account_id, Place("Brueckenstraße 5", "10179", "Berlin"))
+    # Back to the first address, which the main account has proved with the order.
+    day = in_days(pipeline, 10)
+    id = ask(pipeline, account_id, Place("Brueckenstraße 5", "10179", "Berlin"), day)
     go_to(pipeline, pipeline.clock.now)
+    assert pipeline.request(id).is_scheduled(pipeline.clock.now)
+    with pipeline.runtime.database.transaction() as session:
+        detach(session, pipeline.main.id, account_id)
+    go_to(pipeline, first_moment(day))
     assert pipeline.request(id).status is Status.COMPLETED
+    assert "letter_sent" not in pipeline.codes(id)
 
 
 def test_a_proved_move_goes_on_under_another_main_account(pipeline: Pipeline, account_id: int) -> None:
