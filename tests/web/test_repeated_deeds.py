@@ -18,7 +18,7 @@ from tests.fakes import FakeClock
 from tests.web.conftest import Front
 from tests.web.html import assert_valid
 from tests.web.portal.accounts.sites import Site, come_in, get, make_site
-from tests.web.portal.links.test_detach_day import plain
+from tests.web.portal.changes.contract_changes import plain
 from tests.web.portal.telephony.test_suspension import press
 
 DAY = berlin_day(NOW) + timedelta(days=30)

@@ -28,7 +28,7 @@ from tests.factories import NOW, PASSWORD, make_main
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.accounts.sites import Site, come_in, deeds, get, make_site
-from tests.web.portal.links.test_detach_day import plain
+from tests.web.portal.changes.contract_changes import plain
 from tests.web.portal.telephony.test_suspension import press
 
 OVERVIEW = "/standortverwaltung"
