@@ -293,19 +293,19 @@ def _missed(is_beyond: bool) -> str:
 def growth_of_tables(system: System, size: Size) -> list[Figure]:
     """Measure the pages of 8 KiB that PostgreSQL reads for a web page, API call, job or claim, with many orders.
 
-    The baseline is the same with few orders. Its description also names the large tables that were read as a whole, and
-    the indexes of large tables that were used. Figures for the size of each growing table follow, compared with the
-    size of its indexes.
+    The baseline is the same with 10,000 orders. Its description also names the large tables that were read as a whole,
+    and the indexes of large tables that were used. Figures for the size of each growing table follow, compared with
+    the size of its indexes.
     """
     found = growth.measure(system, size.grown)
     figures = []
     for what, asked in found.many.items():
         few = found.few[what]
         how = ", ".join([*(f"ALL OF {table}" for table in sorted(asked.whole)), *sorted(asked.indexes)])
-        against = f"{growth.FEW} orders; {asked.fails or how or 'no large table'}"
+        against = f"{growth.FEW:,} orders; {asked.fails or how or 'no large table'}"
         figures += [
             Figure(f"{what}: pages read", "", asked.pages, few.pages, against),
-            Figure(f"… in {asked.statements} statements", "ms", asked.ms, few.ms, f"{growth.FEW} orders"),
+            Figure(f"… in {asked.statements} statements", "ms", asked.ms, few.ms, f"{growth.FEW:,} orders"),
         ]
     for table in found.tables:
         what, against = f"{table.name}, {table.rows / found.orders:.1f} rows an order", "its indexes"

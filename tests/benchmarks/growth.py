@@ -50,10 +50,10 @@ from workers.gateways.registrar import plain_url
 from workers.runtime import build_runtime, close_runtime
 from workers.settings import WorkerSettings
 
-FEW = 100
-"""How many orders the small database has; their rows are copied to make the large database."""
-_LARGE, _WAITING = 60, 4
-"""How many of the `FEW` orders belong to the first company, and how many wait for a person."""
+FEW = 10_000
+"""How many orders the small database has."""
+_PLACED, _LARGE, _WAITING = 100, 60, 4
+"""How many orders are placed and then copied, and how many of them are the first company's and wait for a person."""
 _EXPLAIN = {
     "session_preload_libraries": "auto_explain",
     "auto_explain.log_min_duration": "0",
@@ -141,7 +141,8 @@ class Growth:
 def measure(system: System, orders: int) -> Growth:
     """Ask every question with `FEW` orders in the database, then again with about `orders`; return what was read.
 
-    A question is a page of the portal, an API call, a scheduled job, a sweep or a claim.
+    A question is a page of the portal, an API call, a scheduled job, a sweep or a claim. The connections of fronts and
+    workers are the same both times.
     """
     with ExitStack() as stack:
         # A line for each mail and page would drown the table.
@@ -160,11 +161,15 @@ def measure(system: System, orders: int) -> Growth:
             # The companies are copied, too: none grows, there are more of them.
             customers = customers_of(owner, blocks=2000)
             _order(runtime, customers)
+        _fill(connection, filling, FEW, more=True)
+        [[number]] = connection.execute("SELECT max(customer_number) FROM accounts").fetchall()
         _explain_everything(connection)
-        questions = _questions(system, stack, runtime, customers[0], staff_email)
+        questions = _questions(system, stack, runtime, customers[0], staff_email, number)
         vacuum(url)
         few = _ask(questions)
-        _fill(connection, filling, orders)
+        _fill(connection, filling, orders - FEW)
+        # The orders that were a question: claims find as many the second time.
+        _work_off(runtime)
         vacuum(url)
         many = _ask(questions)
         [[counted]] = connection.execute("SELECT count(*) FROM requests").fetchall()
@@ -189,16 +194,21 @@ def _runtime(system: System, stack: ExitStack) -> Runtime:
 
 
 def _order(runtime: Runtime, customers: list[Customer]) -> None:
-    """Place `FEW` orders and process them; some of them wait until their contact's e-mail address is proved."""
+    """Place `_PLACED` orders and process them; some of them wait until their contact's e-mail address is proved."""
     contact = an_order().contact
     with runtime.database.transaction() as session:
-        for place in range(FEW):
+        for place in range(_PLACED):
             customer = customers[0 if place < _LARGE else 1 + place % (len(customers) - 1)]
             order = an_order()
-            if place % (FEW // _WAITING) == 0:
+            if place % (_PLACED // _WAITING) == 0:
                 email = f"contact{place}@example.com"
                 order = an_order(contact=type(contact)(contact.name, email, contact.phone))
             submit_order(session, customer.manager, customer.main, order, utc_now())
+    _work_off(runtime)
+
+
+def _work_off(runtime: Runtime) -> None:
+    """Process all requests and messages that are due, and those that become due by that."""
     while True:
         process_due(runtime)
         with runtime.database.transaction() as session:
@@ -213,8 +223,8 @@ def _explain_everything(connection: psycopg.Connection) -> None:
         connection.execute(f"ALTER DATABASE growth SET {name} = '{value}'".encode())
 
 
-def _fill(connection: psycopg.Connection, filling: Filling, orders: int) -> None:
-    """Copy the orders that `filling` has remembered until there are about `orders`.
+def _fill(connection: psycopg.Connection, filling: Filling, orders: int, *, more: bool = False) -> None:
+    """Add about `orders` orders, copies of those that `filling` has remembered. `more`: it will be called again.
 
     All indexes that are not unique are dropped before and created afterwards, which is quicker.
     """
@@ -224,7 +234,7 @@ def _fill(connection: psycopg.Connection, filling: Filling, orders: int) -> None
     indexes = connection.execute(_INDEXES).fetchall()
     for name, _ in indexes:
         connection.execute(f"DROP INDEX {name}".encode())
-    filling.copy_times(orders // FEW)
+    filling.copy_times(orders // _PLACED, more=more)
     for _, definition in indexes:
         connection.execute(definition.encode())
 
@@ -287,7 +297,9 @@ def _listening(engines: list[sa.Engine]) -> Iterator[Asked]:
             sa.event.remove(engine, "checkin", end)
 
 
-def _questions(system: System, stack: ExitStack, runtime: Runtime, customer: Customer, staff: str) -> _Questions:
+def _questions(
+    system: System, stack: ExitStack, runtime: Runtime, customer: Customer, staff: str, number: str
+) -> _Questions:
     patch = stack.enter_context(pytest.MonkeyPatch.context())
     for key, value in UNLIMITED.items():
         patch.setenv(key, value)
@@ -300,7 +312,8 @@ def _questions(system: System, stack: ExitStack, runtime: Runtime, customer: Cus
     )
     with app.app_context():
         database = stack.enter_context(closing(resources().database))
-    by_name = _of_workers(runtime) | _of_fronts(app, customer, staff)
+    # Fronts first: then workers have an order to claim.
+    by_name = _of_fronts(app, customer, staff, number) | _of_workers(runtime)
     # What connected before has no auto_explain.
     for engine in (runtime.database.engine, database.engine):
         engine.dispose()
@@ -328,7 +341,8 @@ def _of_workers(runtime: Runtime) -> dict[str, Question]:
     }
 
 
-def _of_fronts(app: Flask, customer: Customer, staff: str) -> dict[str, Question]:
+def _of_fronts(app: Flask, customer: Customer, staff: str, searched: str) -> dict[str, Question]:
+    """Return the questions of web pages and API. `searched` is the customer number of an account of another company."""
     token = {"Authorization": f"Bearer {customer.token}"}
     person, office = signed_in_at(app, customer.manager), _staff_at(app, staff)
     anybody = app.test_client()
@@ -356,7 +370,8 @@ def _of_fronts(app: Flask, customer: Customer, staff: str) -> dict[str, Question
         "a request's page": see(person, f"/anfragen/{one}"),
         "costs": see(person, "/standortverwaltung/kosten"),
         "back office: to do": see(office, "/backoffice"),
-        "back office: search": see(office, f"/backoffice/suche?suche={number}"),
+        "back office: search for a number": see(office, f"/backoffice/suche?suche={searched}"),
+        "back office: search for a common word": see(office, "/backoffice/suche?suche=example"),
         "back office: a customer": see(office, f"/backoffice/kunden/{number}"),
         "back office: a request": see(office, f"/backoffice/anfragen/{one}"),
         "/metrics": see(anybody, "/metrics"),

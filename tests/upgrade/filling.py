@@ -50,6 +50,8 @@ _COPIED = {
     "uuid": "overlay(rows.{column}::text PLACING lpad(to_hex(copy), 8, '0') FROM 29 FOR 8)::uuid",
 }
 """The SQL expression for the key of a copy, by the type of the key. All copies get different keys."""
+_ADDRESS = ("users", "email")
+"""Table and column of the users' e-mail addresses, which are unique: each copy gets one of its own."""
 
 
 @dataclass
@@ -77,6 +79,8 @@ class Filling:
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
         self._schema = _read_schema(connection)
+        self._copies = 0
+        """How many copies of each remembered row there are already."""
 
     def __enter__(self) -> Filling:
         self._run("DROP SCHEMA IF EXISTS {schema} CASCADE")
@@ -106,12 +110,12 @@ class Filling:
         """
         return self.copy_times(rows // max(1, sum(self._counts().values())))
 
-    def copy_times(self, copies: int) -> int:
+    def copy_times(self, copies: int, *, more: bool = False) -> int:
         """Copy each remembered row `copies` times; return how many rows were added.
 
         Where a row refers to another remembered row, its copy refers to that row's copy. A copy that would violate a
-        unique index is left out. Must run as a superuser: triggers and foreign keys are switched off meanwhile. It can
-        be called once, because it drops the remembered rows.
+        unique index is left out. Must run as a superuser: triggers and foreign keys are switched off meanwhile. With
+        `more` it can be called again; otherwise it drops the remembered rows.
         """
         counts, added = self._counts(), 0
         with self._connection.transaction():
@@ -125,7 +129,9 @@ class Filling:
                     sequence=sql.Literal(sequence),
                     column=sql.Identifier(column),
                 )
-        self._run("DROP SCHEMA {schema} CASCADE")
+        self._copies += copies
+        if not more:
+            self._run("DROP SCHEMA {schema} CASCADE")
         return added
 
     def _copy_table(self, table: str, copies: int) -> int:
@@ -134,11 +140,12 @@ class Filling:
         names = sql.SQL(", ").join(map(sql.Identifier, columns))
         return self._run(
             "INSERT INTO {table} ({names}) OVERRIDING SYSTEM VALUE"
-            " SELECT {values} FROM {new} rows, generate_series(1, {copies}) AS copy ON CONFLICT DO NOTHING",
+            " SELECT {values} FROM {new} rows, generate_series({first}, {last}) AS copy ON CONFLICT DO NOTHING",
             table,
             names=names,
             values=sql.SQL(", ").join(values),
-            copies=sql.Literal(copies),
+            first=sql.Literal(self._copies + 1),
+            last=sql.Literal(self._copies + copies),
         )
 
     def _value(self, table: str, column: str) -> sql.Composable:
@@ -147,6 +154,8 @@ class Filling:
         In it, `rows` is the original row and `copy` the number of the copy.
         """
         plain = sql.SQL("rows.{}").format(sql.Identifier(column))
+        if (table, column) == _ADDRESS:
+            return sql.SQL("copy || '.' || {}").format(plain)
         target = self._schema.target(table, column)
         if target is None and column == "customer_number":
             target = "customer_numbers"
