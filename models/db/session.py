@@ -79,6 +79,9 @@ class Database:
         limits = {"timezone": "UTC", "lock_timeout": f"{lock_limit:g}s", "idle_in_transaction_session_timeout": "60s"}
         if statement_limit is not None:
             limits["statement_timeout"] = f"{statement_limit:g}s"
+        if caller is not None:
+            # It would read all rows of a table and ask row-level security about each: docs/decisions/0068.
+            limits["enable_mergejoin"] = "off"
         address, is_pooled = _without_mark(url)
         self.engine = sa.create_engine(
             address,

@@ -27,6 +27,7 @@ LEAST = 3
 """The smallest number of characters that is searched for: fewer occur in nearly every text."""
 _LEAST_DIGITS = 4
 _SORTED = 500
+"""How many hits are sorted: a word that nearly all texts have must not cost the reading of the whole table."""
 _NUMBER = re.compile(r"[0-9+()/. -]+")
 
 
@@ -96,17 +97,19 @@ def _accounts(session: Session, typed: str, limit: int, *, is_number: bool) -> l
         where = sa.or_(*(has_word(text, digits) for digits in sorted(ways) if digits))
     else:
         where = sa.and_(*(has_word(text, word) for word in typed.split()[:MOST_WORDS]))
-    # Only so many are sorted: a word that nearly all have must not cost the reading of the whole table.
-    hits = _unhindered(sa.select(Account.id).where(where).limit(_SORTED)).subquery()
-    query = sa.select(Account, main).join(hits, hits.c.id == Account.id).outerjoin(main, main.id == Account.main_id)
-    found = query.order_by(Account.main_id.is_not(None), Account.customer_number).limit(limit)
+    some = _unhindered(sa.select(Account.id, Account.main_id, Account.customer_number).where(where).limit(_SORTED))
+    hits = some.subquery()
+    first = sa.select(hits.c.id).order_by(hits.c.main_id.is_not(None), hits.c.customer_number).limit(limit).subquery()
+    query = sa.select(Account, main).join(first, first.c.id == Account.id).outerjoin(main, main.id == Account.main_id)
+    found = query.order_by(Account.main_id.is_not(None), Account.customer_number)
     return [FoundAccount(account, above) for account, above in session.execute(found)]
 
 
 def _people(session: Session, typed: str, limit: int) -> list[FoundPerson]:
     words = (has_word(user_text(), word) for word in typed.split()[:MOST_WORDS])
-    hits = _unhindered(sa.select(User.id).where(*words).order_by(User.name, User.id).limit(limit)).subquery()
-    query = sa.select(User).join(hits, hits.c.id == User.id).order_by(User.name, User.id)
+    hits = _unhindered(sa.select(User.id, User.name).where(*words).limit(_SORTED)).subquery()
+    first = sa.select(hits.c.id).order_by(hits.c.name, hits.c.id).limit(limit).subquery()
+    query = sa.select(User).join(first, first.c.id == User.id).order_by(User.name, User.id)
     users = session.scalars(query).all()
     roles: dict[int, list[tuple[Account, Role]]] = defaultdict(list)
     for membership, account in session.execute(
@@ -131,7 +134,7 @@ def _numbers(session: Session, typed: str, limit: int) -> list[FoundNumbers]:
     return sorted(found, key=lambda one: one.block.first_number)
 
 
-def _unhindered(query: sa.Select[int]) -> sa.Select[int]:
+def _unhindered(query: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
     """Return the query changed to read from the view `…_of_staff` of its table, which shows rows only to staff.
 
     On the table itself PostgreSQL would read every row instead of using the index. It checks row-level security before
@@ -149,4 +152,4 @@ def _unhindered(query: sa.Select[int]) -> sa.Select[int]:
             return views[element.table].c[element.name]
         return views.get(element) if isinstance(element, sa.Table) else None
 
-    return cast("sa.Select[int]", replacement_traverse(query, {}, on_view))
+    return cast("sa.Select[*tuple[Any, ...]]", replacement_traverse(query, {}, on_view))

@@ -24,14 +24,17 @@ from models.db.session import Database
 from models.states import Origin
 from tests.factories import NOW, make_account
 from tests.web.conftest import ORDER, Front
+from tests.web.portal.back_office.desk import Desk, staff
 from tests.web.portal.page.test_portal import sign_in
 
 _SUBS = 60
 _TIMES = 6
 """How often a statement may read each sub-account: a list of all states consists of several queries in one."""
 
+_SORTED = 500
+"""How many hits of a search in the back office are sorted."""
 _OTHERS = 3000
-"""How many other companies there are. Each has an order, and its account is not active yet."""
+"""How many other companies there are. Each has an order, a person, and an account that is not active yet."""
 _OTHER_ACCOUNTS = """
 WITH issued AS (
     INSERT INTO customer_numbers (number) SELECT (5000000 + n)::text FROM generate_series(1, :count) AS n
@@ -47,11 +50,16 @@ INSERT INTO requests SELECT (jsonb_populate_record(one, jsonb_build_object(
     'id', uuidv7(), 'main_id', other.id, 'account_id', other.id, 'customer_number', other.customer_number
 ))).* FROM requests AS one, accounts AS other WHERE one.id = :id AND other.contact_email = 'kim@example.com'
 """
+# Nobody of them has signed in, or has a token: the highest ids in `logins` and `api_tokens` are low ones.
+_OTHER_PEOPLE = """
+INSERT INTO users (email, name, locale, created_at)
+SELECT n || '@example.com', 'Kim Beispiel', 'de', now() FROM generate_series(1, :count) AS n
+"""
 # For a row of a sub-account the policies ask which accounts the caller reaches.
 _CONTRACTS = "INSERT INTO contracts (account_id, started_at) SELECT id, :now FROM accounts"
 _READ = """
 SELECT relname, seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables
-WHERE relname IN ('accounts', 'requests') ORDER BY relname
+WHERE relname IN ('accounts', 'requests', 'users') ORDER BY relname
 """
 
 
@@ -59,8 +67,8 @@ WHERE relname IN ('accounts', 'requests') ORDER BY relname
 def _rows() -> Iterator[list[tuple[str, dict[str, int]]]]:
     """Record the statements that run in the `with` block; yield the list to which they are added.
 
-    An item is a statement's text, and the numbers of rows that it read from `accounts` and `requests`, by table. Rows
-    that its functions read are counted, too.
+    An item is a statement's text, and the numbers of rows that it read from `accounts`, `requests` and `users`, by
+    table. Rows that its functions read are counted, too.
     """
     found: list[tuple[str, dict[str, int]]] = []
     before: dict[str, int] = {}
@@ -126,17 +134,18 @@ def company(front: Front, owner_database: Database) -> Front:
 
 @pytest.fixture
 def among_others(company: Front, owner_database: Database) -> str:
-    """Place an order for the company, and return its id. Add 3,000 other companies with an order each."""
+    """Place an order for the company, and return its id. Add 3,000 other companies with an order and a person each."""
     id = str(company.post("/orders", ORDER).get_json()["id"])
     with owner_database.transaction() as session:
         session.execute(sa.text(_OTHER_ACCOUNTS), {"count": _OTHERS})
         session.execute(sa.text(_OTHER_ORDERS), {"id": id})
+        session.execute(sa.text(_OTHER_PEOPLE), {"count": _OTHERS})
         session.execute(sa.text(_CONTRACTS), {"now": NOW})
         session.execute(sa.text("ANALYZE"))
     return id
 
 
-def test_no_page_reads_the_accounts_or_requests_of_all_companies(company: Front, among_others: str) -> None:
+def test_no_page_reads_the_accounts_requests_or_people_of_all_companies(company: Front, among_others: str) -> None:
     with _rows() as read:
         for path in (
             "/standortverwaltung",
@@ -150,9 +159,22 @@ def test_no_page_reads_the_accounts_or_requests_of_all_companies(company: Front,
             f"/anfragen/{among_others}",
         ):
             assert company.client.get(path).status_code == 200
+        assert company.get("/requests").status_code == 200
     assert any(rows.get("accounts") for _, rows in read)
+    assert any(rows.get("users") for _, rows in read)
     # Some numbers may have been taken already.
     assert [(statement, rows) for statement, rows in read if max(rows.values(), default=0) > _OTHERS / 2] == []
+
+
+def test_a_search_for_a_common_word_reads_only_the_hits_that_it_sorts(front: Front, among_others: str) -> None:
+    desk = Desk(front.client.application.test_client(), staff(front, "Bo Backoffice").email)
+    with _rows() as read:
+        page = desk.page("/backoffice/suche?suche=example")
+    assert "Filiale" in page and "Kim Beispiel" in page
+    for table in ("accounts", "users"):
+        most = max(rows.get(table, 0) for _, rows in read)
+        # And those that are shown, with their main accounts.
+        assert _SORTED <= most <= _SORTED + 50, table
 
 
 @pytest.mark.parametrize(

@@ -116,15 +116,21 @@ def test_each_transaction_brings_its_limits_and_its_caller_and_leaves_none_behin
         for _ in range(8):
             with front.transaction() as one, front.transaction() as two, other.transaction() as third:
                 assert [facts(session) for session in (one, two, third)] == [
-                    ("7s", "login 31"),
-                    ("7s", "login 31"),
-                    ("0", ""),
+                    ("7s", "login 31", "off"),
+                    ("7s", "login 31", "off"),
+                    ("0", "", "on"),
                 ]
 
 
-def facts(session: Session) -> tuple[str, str]:
-    """Return two settings of the transaction's connection: statement timeout, and caller of row-level security."""
-    limit, caller = session.execute(
-        sa.text("SELECT current_setting('statement_timeout'), coalesce(current_setting('standorte.caller', true), '')")
+def facts(session: Session) -> tuple[str, str, str]:
+    """Return settings of the transaction's connection: statement timeout, caller, and whether merge joins are planned.
+
+    The caller is that of row-level security.
+    """
+    limit, caller, merges = session.execute(
+        sa.text(
+            "SELECT current_setting('statement_timeout'), coalesce(current_setting('standorte.caller', true), ''),"
+            " current_setting('enable_mergejoin')"
+        )
     ).one()
-    return limit, caller
+    return limit, caller, merges
