@@ -76,7 +76,7 @@ worker_enable_remote_control = True
 # Beat sends no message while one of its kind waits, so that nothing piles up while no worker runs.
 beat_scheduler = "workers.beat:HintScheduler"
 beat_schedule = {
-    "sweep": {"task": str(WorkKind.SWEEP), "schedule": 2.0},
+    "sweep": {"task": str(WorkKind.SWEEP), "schedule": 1.0},
     # The jobs' rows say which are due: the most frequent ones every five minutes. A question that gets lost, or a run
     # that fails, costs little time.
     "jobs": {"task": str(WorkKind.JOBS), "schedule": 15.0},

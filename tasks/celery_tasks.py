@@ -118,7 +118,7 @@ def run_scheduled_jobs(runtime: Runtime) -> None:
 def sweep(runtime: Runtime) -> None:
     """Count the due rows that no worker has claimed, and send a Celery message for each kind of work that has any.
 
-    This replaces messages that were lost. The count is saved and shown as a metric. Runs every two seconds; safe to run
+    This replaces messages that were lost. The count is saved and shown as a metric. Runs every second; safe to run
     in parallel.
     """
     now = runtime.clock()

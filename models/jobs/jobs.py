@@ -1,7 +1,7 @@
 """The scheduled jobs as rows: when each job is due next, which worker runs it, and the results of its runs.
 
 A run starts only by claiming the job's row (`models.db.work_queue`), so several Celery beats, duplicate task messages
-and manual runs do no harm. The sweep, a task that looks for due work every two seconds, has no row here: it only
+and manual runs do no harm. The sweep, a task that looks for due work every second, has no row here: it only
 updates its heartbeat, the time of its last run.
 """
 
@@ -41,7 +41,7 @@ class Outcome(StrEnum):
 class JobHeartbeat(Base):
     """The time and counts of the latest run of a task that runs too often to keep a row for each run.
 
-    The only such task is the sweep, which looks for due work every two seconds.
+    The only such task is the sweep, which looks for due work every second.
     """
 
     __tablename__ = "job_heartbeats"

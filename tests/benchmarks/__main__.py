@@ -77,7 +77,7 @@ def dial_tone(system: System, size: Size) -> list[Figure]:
     ]
     for change, times in felt.in_force.items():
         for what, taken in (
-            (f"click to in force: {change} (median)", statistics.median(times) * 1000),
+            (f"in force: {change} (median)", statistics.median(times) * 1000),
             ("… the slowest of them", max(times) * 1000),
         ):
             against = "no more than two seconds" + _missed(taken > LIMIT)

@@ -7,20 +7,25 @@ from the page that shows a renewed one. The phones try again and again until the
 
 from __future__ import annotations
 
+import json
+import random
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 from uuid import UUID, uuid4
 
 import httpx
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy.orm import selectinload
 
+from models.calendar_days import berlin_day
 from models.requests.requests import Request
 from models.states import Status
 from models.telephony.trunks import SipTrunk
@@ -32,7 +37,7 @@ from tests.benchmarks.system import System
 from tests.factories import PASSWORD
 from tests.fakes import wait_until
 from workers import programs
-from workers.gateways.registrar import KamailioRegistrar
+from workers.gateways.registrar import KamailioRegistrar, plain_url
 from workers.sip.probe import NoDialTone, Phone
 from workers.stack.ports import LOOPBACK, accepts_connections, free_port
 
@@ -46,6 +51,8 @@ _ABROAD = "+43720999999"
 """A number that no customer has, in a country that a new trunk may call and one that is limited to Germany may not."""
 _NOT_ALLOWED = "403 Destination Not Allowed For Your Trunk"
 _DECLINED, _NOT_REGISTERED = "603 Decline", "480 Not Registered"
+_PLANNED = "a planned change, after its moment"
+_CHANNELS = "SELECT value FROM usr_preferences WHERE username = %s AND attribute = 'channels'"
 _Found = TypeVar("_Found")
 
 
@@ -61,6 +68,8 @@ class Felt:
     """Seconds of one REGISTER of a trunk that exists already, including the challenge."""
     in_force: dict[str, list[float]]
     """The seconds of each change, by its name such as "a renewed secret": from the portal's form until a phone notices.
+
+    Of a change that was planned for a day: from its moment until the registrar has it.
     """
 
 
@@ -80,12 +89,13 @@ def measure(system: System, server: str, orders: int, changes: int) -> Felt:
             secrets = [one.renews(portal, trunk) for _, trunk in at_work[:changes]]
             forwarded = _forwardings(one, portal, [trunk for _, trunk in idle], changes)
             limited = _limits(one, portal, [trunk for _, trunk in idle[:changes]])
+        planned = [one.waits_for_a_planned_change(trunk) for _, trunk in idle[:changes]]
         registrations = [one.registers_again(trunk) for _, trunk in at_work[changes:]]
     return Felt(
         [seconds for seconds, _ in at_work[_NOT_COUNTED:]],
         [seconds for seconds, _ in idle[_NOT_COUNTED:]],
         registrations,
-        {"a renewed secret": secrets} | forwarded | limited,
+        {"a renewed secret": secrets} | forwarded | limited | {_PLANNED: planned},
     )
 
 
@@ -239,6 +249,27 @@ class _Customer:
             _until(partial(self._is_answered, trunk, abroad, answer))
             felt.append(time.perf_counter() - began)
         return felt[0], felt[1]
+
+    def waits_for_a_planned_change(self, trunk: TrunkRecord) -> float:
+        """Plan ten channels for a trunk for tomorrow, and let that moment come one to two seconds later.
+
+        Return the seconds from the moment until the registrar has the ten channels.
+        """
+        number, _ = self._place(trunk)
+        today = berlin_day(self.system.database.now())
+        change = {"customer_number": number, "product": "trunk-10", "channels": 10}
+        body = json.dumps(change | {"effective_on": (today + timedelta(days=1)).isoformat()})
+        answer = self.api.post("/api/v1/changes", content=body, headers={"Idempotency-Key": uuid4().hex})
+        id = UUID(answer.raise_for_status().json()["id"])
+        moment = self.system.database.now() + timedelta(seconds=random.uniform(1, 2))
+        with self.system.database.transaction() as session:
+            comes = sa.update(Request).where(Request.id == id).values(effective_on=today, due_at=moment)
+            session.execute(comes)
+        with psycopg.connect(plain_url(self.system.environment["REGISTRAR_URL"]), autocommit=True) as registrar:
+            _until(lambda: registrar.execute(_CHANNELS, (trunk.sip_user,)).fetchone() == ("10",))
+        seconds = (self.system.database.now() - moment).total_seconds()
+        wait_until(self.system.idle, what="the mails about the change")
+        return seconds
 
     def registers(self, trunk: TrunkRecord) -> str:
         """Register a phone at the trunk. Return Kamailio's answer, such as "200 OK"."""

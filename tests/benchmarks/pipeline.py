@@ -18,7 +18,7 @@ from tests.benchmarks import baselines
 from tests.benchmarks.system import System
 from tests.fakes import wait_until
 
-SWEPT_EVERY = 2.0
+SWEPT_EVERY = 1.0
 """Seconds between two sweeps: the same as in production, where beat asks for them."""
 
 

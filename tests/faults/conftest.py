@@ -147,7 +147,7 @@ class Plant:
         return self._start(command, f"worker-{len(self.programs)}", extra)
 
     def start_beat(self) -> None:
-        """Start Celery beat, which every two seconds sends the task that looks for due work (the sweep)."""
+        """Start Celery beat, which every second sends the task that looks for due work (the sweep)."""
         self._start(programs.beat(self.directory / "schedule"), "beat", {})
 
     def kill(self, program: BaseProcess) -> None:

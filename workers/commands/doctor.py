@@ -30,7 +30,7 @@ from workers.settings import WorkerSettings
 from workers.sip.probe import NoDialTone, make_test_call
 
 BEAT_MAY_BE_SILENT = timedelta(seconds=30)
-"""The greatest age of the last sweep, a job run every two seconds; an older one means beat or the workers are down."""
+"""The greatest age of the last sweep, a job run every second; an older one means beat or the workers are down."""
 CLOCK_MAY_BE_OFF = 5.0
 """The greatest number of seconds by which this machine's clock may differ from the database's.
 
