@@ -8,10 +8,13 @@ from threading import Barrier
 import psycopg
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import (
     attach,
+    detach,
+    move,
     promote,
 )
 from models.db.session import Database
@@ -117,6 +120,27 @@ def test_attach_says_which_rule_was_broken(database: Database, ids: dict[str, in
     with pytest.raises(RuleBroken) as broken:
         try_to("one", "one")
     assert broken.value.reason is Reason.SAME_ACCOUNT
+
+
+def test_a_sub_account_leaves_only_the_main_account_that_it_has(database: Database, ids: dict[str, int]) -> None:
+    def reason_against(leave: str, to: str | None) -> Reason:
+        with database.transaction() as session:
+            with pytest.raises(RuleBroken) as broken:
+                leaves(session, leave, to)
+            return broken.value.reason
+
+    def leaves(session: Session, leave: str, to: str | None) -> Account:
+        if to is None:
+            return detach(session, ids[leave], ids["sub"])
+        return move(session, ids[leave], ids[to], ids["sub"], NOW)
+
+    assert reason_against("childless", None) is Reason.NOT_ATTACHED
+    assert reason_against("childless", "one") is Reason.NOT_ATTACHED
+    assert reason_against("main", "main") is Reason.NOT_ATTACHED
+    assert reason_against("main", "sub") is Reason.SAME_ACCOUNT
+    with database.transaction() as session:
+        sub = session.get_one(Account, ids["sub"])
+        assert (sub.main_id, sub.role) == (ids["main"], AccountRole.SUB)
 
 
 def test_of_many_main_accounts_exactly_one_wins(database: Database) -> None:
