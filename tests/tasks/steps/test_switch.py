@@ -290,6 +290,17 @@ def test_a_consent_counts_only_for_the_main_account_that_gave_it(pipeline: Pipel
     assert main_of(pipeline, branch) == third.id
 
 
+def test_a_former_main_account_answers_no_more(pipeline: Pipeline, branch: Branch) -> None:
+    id = ask(pipeline, branch)
+    with pipeline.runtime.database.transaction() as session:
+        third, _ = make_main(session)
+        hierarchy.move(session, branch.main_id, third.id, branch.id, pipeline.clock.now)
+    with pytest.raises(NotAwaited):
+        answer(pipeline, id, branch.chief.user_id)
+    with pipeline.runtime.database.transaction() as session:
+        assert session.get_one(MainConsent, id).decision is None
+
+
 def test_of_two_main_accounts_that_ask_one_gets_the_account(pipeline: Pipeline, branch: Branch) -> None:
     first = ask(pipeline, branch)
     with pipeline.runtime.database.transaction() as session:
