@@ -151,7 +151,12 @@ def mails(sent: Sent) -> list[tuple[Mail, dict[str, Any]]]:
     return sent.mails
 
 
-def _send_all(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> Sent:
+def _send_all(pipeline: Pipeline, locale: Locale, superuser: sa.Engine, others: Locale | None = None) -> Sent:
+    """Send every kind of mail, and return what was sent.
+
+    `others` is the language of the administrators of the other accounts, with which the manager of the main account has
+    to do; None: `locale`, as for everybody else.
+    """
     with pipeline.runtime.database.transaction() as session:
         owner = make_user(session)
         linked, asked = (make_account(session, administrator=owner, name=HOSTILE) for _ in range(2))
@@ -163,7 +168,8 @@ def _send_all(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> Sent:
         put_holder(session, linked.id, replace(HOLDER, name=HOSTILE), NOW)
     # No part of the system changes names.
     with superuser.begin() as connection:
-        connection.execute(sa.update(User).values(name=HOSTILE, locale=locale))
+        connection.execute(sa.update(User).values(name=HOSTILE, locale=others or locale))
+        connection.execute(sa.update(User).where(User.id == pipeline.manager.user_id).values(locale=locale))
     pipeline.manager = replace(pipeline.manager, name=HOSTILE, locale=locale)
     place = Location(HOSTILE, f"{HOSTILE} 1", "10179", f"Berlin {HOSTILE}")
     contact = Contact(HOSTILE, "c@example.com", None)
@@ -319,6 +325,16 @@ def test_a_mail_speaks_one_language(mails: list[tuple[Mail, dict[str, Any]]], lo
         assert plain(mail.text).startswith(f"{greeting} {HOSTILE},")
         assert other_greeting not in mail.text + mail.html
         assert render(facts["template"], other, facts).subject != mail.subject
+
+
+def test_everybody_is_told_in_their_own_language(pipeline: Pipeline, superuser: sa.Engine) -> None:
+    _send_all(pipeline, "de", superuser, others="en")
+    with pipeline.runtime.database.transaction() as session:
+        logins = sa.select(Message.template, Message.locale, User.locale)
+        told = session.execute(logins.join(User, User.email == Message.recipient_address)).all()
+    assert {template for template, written, spoken in told if written != spoken} == set()
+    read_in_english = {template for template, _, spoken in told if spoken == "en"}
+    assert {"consent_asked", "detach_planned", "high_risk_allowed", "numbers_released"} <= read_in_english
 
 
 def test_the_mails_of_a_link_say_what_it_gives(mails: list[tuple[Mail, dict[str, Any]]], locale: Locale) -> None:
