@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from models.accounts.accounts import Account
 from models.db.session import Database
 from models.errors import InvalidField, NoNumbersAvailable
 from models.orders.restocking import PoolLine, pool_levels
@@ -19,7 +20,10 @@ from models.telephony.area_codes import AreaCode, load_area_codes
 from models.telephony.number_pool import (
     QUARANTINE,
     SET_ASIDE,
+    WITHDRAWN,
     NumberPool,
+    free_reserved_block,
+    give_reserved_block,
     release_block,
     set_aside_block,
     stock_pool,
@@ -28,6 +32,7 @@ from models.telephony.number_pool import (
 from models.telephony.numbers import NumberBlock
 from tests.factories import NOW, fill_pool, make_account
 from tests.models.accounts.test_hierarchy import refused_by
+from tests.web.portal.accounts.sites import make_trunk
 
 INSERT = (
     "INSERT INTO number_blocks (area_code, first_number, size, available_from) VALUES (:area, :first, :size, now())"
@@ -105,6 +110,34 @@ def test_a_released_block_rests_before_somebody_else_gets_it(database: Database,
             PoolLine("030", "Berlin", 10, free=1, quarantined=0, given_out=0, withdrawn=0, set_aside=0)
         ]
         assert NumberPool(session, over, {}).take("030", 10, account_id).id == block.id
+
+
+def test_only_a_block_that_nobody_has_had_is_free_without_rest(database: Database, account_id: int) -> None:
+    with database.transaction() as session:
+        fill_pool(session, count=3)
+        trunk_id = make_trunk(session, session.get_one(Account, account_id))
+        reserving = pool(session, wanted=3)
+        unused, used, kept = (reserving.reserve("030", 10) for _ in range(3))
+        for block in (used, kept):
+            give_reserved_block(session, block, account_id, trunk_id, NOW)
+        session.flush()
+        release_block(used, NOW)
+        session.flush()
+        later = NOW + timedelta(days=1)
+        for block in (unused, used, kept):
+            free_reserved_block(block, later)
+        assert (unused.available_from, used.available_from) == (later, NOW + QUARANTINE)
+        assert (kept.account_id, kept.available_from) == (account_id, NOW)
+
+
+def test_a_block_of_another_carrier_does_not_come_to_the_pool(database: Database, account_id: int) -> None:
+    with database.transaction() as session:
+        fill_pool(session, count=1)
+        block = pool(session).take("030", 10, account_id)
+        block.ported_in = True
+        session.flush()
+        release_block(block, NOW)
+        assert (block.account_id, block.available_from) == (None, WITHDRAWN)
 
 
 def test_a_block_that_is_withdrawn_and_comes_back_has_its_whole_rest(database: Database, account_id: int) -> None:
