@@ -58,6 +58,10 @@ INSERT INTO ownership_proofs (request_id, account_id, method, proved_by, proved_
     SELECT requests.id, accounts.id, 'link_code', requested_by, now()
     FROM requests JOIN accounts USING (customer_number)
     WHERE requests.main_id = :main AND kind = 'link' ON CONFLICT DO NOTHING;
+INSERT INTO moved_blocks (request_id, block_id)
+    SELECT requests.id, number_blocks.id
+    FROM requests, number_blocks JOIN accounts ON accounts.id = number_blocks.account_id
+    WHERE requests.main_id = :main AND :main IN (accounts.id, accounts.main_id) LIMIT 1;
 INSERT INTO own_limits (account_id, letters) VALUES (:main, 5);
 INSERT INTO erasures (user_id, asked_at) SELECT min(user_id), now() FROM memberships WHERE account_id = :main;
 INSERT INTO factor_resets (user_id, asked_by, proof, asked_at)
