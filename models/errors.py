@@ -214,6 +214,10 @@ class FactorNeeded(DomainError):
     """Raised when a person removes their last second factor but must have one, or has none but the action needs one."""
 
 
+class SecondPersonNeeded(DomainError):
+    """Raised when requests are to wait for a second person's approval, but only one person leads the company."""
+
+
 class NotFound(DomainError):
     """Raised when an object does not exist, or when the person has no right to know that the object exists."""
 

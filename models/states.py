@@ -99,19 +99,25 @@ class Reason(StrEnum):
     DECLINED_BY_MAIN = "declined_by_main"
     NEED_NOT_PROVED = "need_not_proved"
     CERTIFICATE_IN_REVIEW = "certificate_in_review"
+    APPROVAL_AWAITED = "approval_awaited"
+    APPROVER_MISSING = "approver_missing"
+    APPROVAL_REFUSED = "approval_refused"
+    APPROVAL_EXPIRED = "approval_expired"
 
 
 class Actor(StrEnum):
     """The party that has to act next on a pending request.
 
-    `CARRIER`, `REQUESTER`, `CONTACT` (the contact person of an order), or `OTHER_ACCOUNT`: the administrators of the
-    account to be attached or, in a switch, those of its present main account.
+    `CARRIER`, `REQUESTER`, `CONTACT` (the contact person of an order), `OTHER_ACCOUNT` (the administrators of the
+    account to be attached or, in a switch, those of its present main account), or `APPROVER` (a second person of the
+    company, who has to approve the request).
     """
 
     CARRIER = "carrier"
     REQUESTER = "requester"
     CONTACT = "contact"
     OTHER_ACCOUNT = "other_account"
+    APPROVER = "approver"
 
 
 class AccountRole(StrEnum):

@@ -71,7 +71,7 @@ from web.portal.page.locale import calendar_day, clock_time, counted, day, last_
 from web.portal.page.login_session import AgelessSessions, choose_language, login_manager, session_cookie
 from web.portal.page.money import euros
 from web.portal.page.text_direction import IsolatingTranslations
-from web.portal.people import api_tokens, company_factor, own_data, passwords, second_factors, step_up
+from web.portal.people import api_tokens, approval_limit, company_factor, own_data, passwords, second_factors, step_up
 from web.portal.people.login_sessions import logins
 from web.portal.people.sign_in import answer_stale_form, people
 from web.portal.people.users import users
@@ -80,6 +80,7 @@ from web.portal.proofs.emails import emails
 from web.portal.proofs.letters import letters
 from web.portal.proofs.link_codes import link_codes
 from web.portal.requests import history
+from web.portal.requests.approvals import approvals
 from web.portal.requests.request_actions import answers
 from web.portal.telephony import allowed_destinations, directory, inventory, phone_systems, request_uri, suspension
 from web.portal.telephony.forwarding import forwardings
@@ -113,6 +114,7 @@ _PAGES = (
     own_data,
     second_factors,
     company_factor,
+    approval_limit,
     step_up,
     contract_holder,
     detach,
@@ -225,8 +227,8 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
     note_fields_of_forms(app)
     app.register_api(api)
     for blueprint in (
-        health, people, logins, users, portal, locations, answers, link_codes, letters, emails, consents, links,
-        orders, bulks, forwardings, telephone, office, carrier_pages, typeface,
+        health, people, logins, users, portal, locations, answers, link_codes, letters, emails, consents, approvals,
+        links, orders, bulks, forwardings, telephone, office, carrier_pages, typeface,
     ):  # fmt: skip
         app.register_blueprint(blueprint)
     if settings.shows_dev_mail:

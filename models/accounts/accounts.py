@@ -49,7 +49,8 @@ class Account(Base):
     If `role` is "sub", `main_id` is the id of the main account, `origin` says how the account was attached (order, link
     request or collective invoice), and `attached_at` when; for other roles these three are null. `main_role` is always
     'main', for the foreign key that `main_id` is part of. `factor_required_from` is the time from which each person of
-    the account and of its sub-accounts needs a second factor; null if nobody needs one.
+    the account and of its sub-accounts needs a second factor; null if nobody needs one. `approval_from_cents` is the
+    monthly sum from which requests wait for a second person (`models.requests.approvals`); null if none does.
     """
 
     __tablename__ = "accounts"
@@ -72,6 +73,7 @@ class Account(Base):
     contact_phone: Mapped[str | None]
     created_at: Mapped[datetime]
     factor_required_from: Mapped[datetime | None]
+    approval_from_cents: Mapped[int | None]
 
     __table_args__ = (
         sa.UniqueConstraint("id", "role", name="uq_accounts_id_role"),
@@ -84,6 +86,7 @@ class Account(Base):
         sa.CheckConstraint("main_id <> id", name="no_self_link"),
         sa.CheckConstraint("state <> 'closed' OR role <> 'sub'", name="closed_stands_alone"),
         sa.CheckConstraint("postal_code ~ '^[0-9]{5}$'", name="postal_code"),
+        sa.CheckConstraint("approval_from_cents > 0", name="approval_from"),
         sa.CheckConstraint("contact_email = lower(contact_email)", name="contact_email_lower"),
         sa.Index("ix_accounts_main_id_id", "main_id", "id", postgresql_where=sa.text("main_id IS NOT NULL")),
         # Few: ordered, or closed.

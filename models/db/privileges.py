@@ -26,7 +26,11 @@ _USER = "SELECT, INSERT, UPDATE (email_confirmed_at, password_hash)"
 _USER_OF_WORKER = "SELECT, INSERT, UPDATE (email_confirmed_at, password_hash, name, email, disabled_at, links_void_at)"
 # Without what a request is about and to whom it belongs: no page changes that.
 _QUEUED = "due_at, lease, attempts"
-_ON_REQUEST = f"status, step, reason, waiting_for, waiting_until, updated_at, ended_at, {_QUEUED}"
+_ON_REQUEST = (
+    "status, step, reason, waiting_for, waiting_until, updated_at, ended_at, approved, approval_by, approval_at,"
+    f" approval_note, {_QUEUED}"
+)
+_ON_ACCOUNT = "state, contact_email, factor_required_from, approval_from_cents"
 _ON_TRUNK = (
     "secret, request_uri, countries, high_risk, state, customer_suspended_at, carrier_suspended_at, carrier_reason,"
     f" {_QUEUED}"
@@ -69,7 +73,7 @@ class Privileges:
 
 PORTAL: Mapping[str, Privileges] = {
     # The worker's role is the console's, too.
-    "accounts": Privileges("SELECT, INSERT, UPDATE (state, contact_email, factor_required_from)", WRITE),
+    "accounts": Privileges(f"SELECT, INSERT, UPDATE ({_ON_ACCOUNT})", WRITE),
     "address_documents": Privileges(WRITE, ALL),
     "address_proofs": Privileges(WRITE, ALL),
     "alembic_version": Privileges(READ, READ, metrics=READ),

@@ -163,6 +163,12 @@ _NO_CUSTOMER = "says nothing about a customer"
 # The role that the opened invitation offers, to the person with its address.
 _INVITED = "is_offered(user_id, account_id, role)"
 
+_SEEN_REQUESTS = (
+    f"main_id = {_OWN} OR {STAFF} OR knows_request(kind, main_id, account_id, customer_number)"
+    " OR (kind = 'switch' AND knows_switch(id, customer_number))"
+    f" OR (kind IN ('order', 'move') AND customer_number = {_named('customer_number')})"
+)
+
 PORTAL: Mapping[str, Rows] = {
     "accounts": Rows(
         f"id = {_OWN} OR main_id = {_LED} OR {STAFF} OR (state = 'ordered' AND NOT is_account_ordered(id))"
@@ -325,9 +331,7 @@ PORTAL: Mapping[str, Rows] = {
     "products": _free(_NO_CUSTOMER),
     "recovery_codes": Rows(f"user_id = {_PEOPLE}"),
     "requests": Rows(
-        f"main_id = {_OWN} OR {STAFF} OR knows_request(kind, main_id, account_id, customer_number)"
-        " OR (kind = 'switch' AND knows_switch(id, customer_number))"
-        f" OR (kind IN ('order', 'move') AND customer_number = {_named('customer_number')})",
+        _SEEN_REQUESTS,
         add=f"(main_id = {_OWN} OR reaches_account(main_id)"
         " OR (kind IN ('detach', 'change', 'numbers', 'move', 'cancel') AND leaves_main(account_id, main_id)))"
         " AND reaches_named_account(kind, account_id, customer_number)"
@@ -336,7 +340,8 @@ PORTAL: Mapping[str, Rows] = {
         " AND (changed_trunk_id IS NULL OR sees_trunk_of(account_id, changed_trunk_id))"
         " AND (reserved_block_id IS NULL OR sees_free_block(reserved_block_id))"
         " AND (displaced_id IS NULL OR reaches_request(displaced_id))"
-        " AND (bulk_id IS NULL OR reaches_bulk(bulk_id))",
+        " AND (bulk_id IS NULL OR reaches_bulk(bulk_id)) AND approval_by IS NULL",
+        become=f"({_SEEN_REQUESTS}) AND {_person('requests', 'approval_by')}",
         why="also those that would attach an own account, or take a sub-account away; and, for the code of a letter,"
         " that of the number typed",
     ),

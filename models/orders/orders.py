@@ -258,7 +258,8 @@ def queue_order(
         local_user_email=draft.local_user.email.lower() if draft.local_user is not None else None,
         bulk_id=bulk_id,
     )
-    queue_request(session, request, now)
+    # As it is now: the caller may have read it in an earlier transaction.
+    queue_request(session, request, session.get_one(Account, main.id), now)
     request.note(now, "order_received", customer_number=request.customer_number)
     if bulk_id is None:
         queue_receipt(session, request, principal, "order_receipt", now)

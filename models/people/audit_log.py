@@ -95,6 +95,9 @@ class AuditEvent(StrEnum):
     TRUNK_ADOPTED = "trunk_adopted"
     USER_ENTERED = "user_entered"
     MOVE_ASKED = "move_asked"
+    APPROVAL_LIMIT_SET = "approval_limit_set"
+    APPROVAL_GIVEN = "approval_given"
+    APPROVAL_REFUSED = "approval_refused"
 
 
 OF_LOGINS = (

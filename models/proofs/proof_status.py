@@ -26,6 +26,7 @@ from models.proofs.documents import AddressDocument
 from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import CodedProof, Consent, Decision, MainConsent, OwnershipProof
 from models.proofs.required_proofs import OrderProofs, order_proofs
+from models.requests.approvals import AWAITING, approval_values, waiting_for_approval
 from models.requests.requests import Request
 from models.states import ATTACHING, ENDED, PROVING_ADDRESS, AccountRole, AddressMethod, Kind, Reason, Status
 
@@ -35,7 +36,8 @@ class ProofKind(StrEnum):
 
     `EMAIL` and `LETTER` are proofs by a code, `DOCUMENT` and `CERTIFICATE` by an uploaded document that shows an
     address or the need for numbers. `CONSENT` is the consent of an account's administrators, `MAIN_CONSENT` (for a
-    switch) that of the administrators of the account's present main account.
+    switch) that of the administrators of the account's present main account. `APPROVAL` is the approval by a second
+    person of the company.
     """
 
     EMAIL = "email"
@@ -44,6 +46,7 @@ class ProofKind(StrEnum):
     CONSENT = "consent"
     MAIN_CONSENT = "main_consent"
     CERTIFICATE = "certificate"
+    APPROVAL = "approval"
 
 
 class ProofState(StrEnum):
@@ -98,6 +101,10 @@ def proof_statuses(session: Session, requests: Sequence[Request], now: datetime)
             given = [asked for asked in found[of_main.request_id] if asked.state is ProofState.PROVED]
             found[of_main.request_id] = [*given, _consent(ProofKind.MAIN_CONSENT, of_main, now)]
     for request in begun:
+        if request.approval_until is not None:
+            # Before the approval nothing else is asked for.
+            others = [] if request.reason in AWAITING else found[request.id]
+            found[request.id] = [_approval(request), *others]
         found[request.id] = [asked for asked in found[request.id] if _still_says_something(request, asked)]
     return found
 
@@ -151,27 +158,33 @@ def consents_to_answer(session: Session, principal: Principal, now: datetime) ->
     ]
 
 
-def count_open_consents(session: Session, accounts: Collection[Account], now: datetime) -> int:
-    """Return how many questions for consent administrators of these accounts can answer at `now`. Runs one statement.
+def count_open_questions(
+    session: Session, principal: Principal, accounts: Collection[Account], now: datetime
+) -> tuple[int, int]:
+    """Return how many questions for consent administrators of these accounts can answer, and how many approvals wait.
+
+    The latter are requests that wait at `now` for an approval which the person may give. Runs one statement.
 
     A question belongs to a pending link or switch, and is neither answered nor expired. It asks whether one of the
     accounts may be attached (unless that is proved otherwise), or whether a sub-account of one may move to another main
     account.
     """
-    count: int = session.scalars(_count_open(), _values(accounts, now)).one()
-    return count
+    values = _values(accounts, now) | approval_values(principal, now)
+    consents, approvals = session.execute(_count_open(), values).one()
+    return consents, approvals
 
 
 @cache
-def _count_open() -> sa.Select[int]:
-    """Return the query that counts the questions for consent that the administrators of given accounts can answer.
+def _count_open() -> sa.Select[int, int]:
+    """Return the query that counts the open questions for consent, and the requests that wait for an approval.
 
-    Its parameters name these accounts and the present time (`_values` returns them). The query is built once, because
-    it runs at each request of a browser.
+    Its parameters name the accounts, the person and the present time (`_values` and `approval_values` return them). The
+    query is built once, because it runs at each request of a browser.
     """
     asked = _open_consents(sa.select(sa.func.count(Request.id))).scalar_subquery()
     moving = _open_main_consents(sa.select(sa.func.count(Request.id))).scalar_subquery()
-    return sa.select(asked + moving)
+    approvals = waiting_for_approval(sa.select(sa.func.count(Request.id))).scalar_subquery()
+    return sa.select(asked + moving, approvals)
 
 
 def _values(accounts: Collection[Account], now: datetime) -> dict[str, Any]:
@@ -313,6 +326,14 @@ def _certificate(request: Request, document: AddressDocument | None, now: dateti
         yield ProofStatus(kind, ProofState.DECLINED, refusal=_refusal_of(document))
     is_over = request.reason is Reason.PROOF_EXPIRED
     yield ProofStatus(kind, ProofState.EXPIRED if is_over else ProofState.OPEN, until)
+
+
+def _approval(request: Request) -> ProofStatus:
+    """Return the status of the approval by a second person of the company that the request needs."""
+    if request.approved is not None:
+        return ProofStatus(ProofKind.APPROVAL, ProofState.PROVED if request.approved else ProofState.DECLINED)
+    is_over = request.reason is Reason.APPROVAL_EXPIRED
+    return ProofStatus(ProofKind.APPROVAL, ProofState.EXPIRED if is_over else ProofState.OPEN, request.approval_until)
 
 
 def _latest_documents(session: Session, requests: Sequence[Request]) -> dict[uuid.UUID, AddressDocument]:

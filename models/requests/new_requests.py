@@ -11,6 +11,7 @@ from models.accounts.accounts import Account
 from models.db.batch_insert import batch_add
 from models.db.trace_context import current_traceparent
 from models.people.rights import Principal
+from models.requests.approvals import demand_approval, paying_account
 from models.requests.contract_requests import owner_of_contracts
 from models.requests.requests import Request
 from models.states import RESERVING, Kind
@@ -36,30 +37,35 @@ def create_account_request(
         locale=locale,
         **details,
     )
-    return create_request(session, request, now)
+    return create_request(session, request, now, paying_account(session, account))
 
 
-def create_request(session: Session, request: Request, now: datetime) -> Request:
+def create_request(session: Session, request: Request, now: datetime, company: Account | None = None) -> Request:
     """Insert a new request with its times, and schedule its first step; return the request, which then has its id.
 
     The first step is scheduled for the day `effective_on` of the request, or for now if there is none. The first step
-    of a request that reserves numbers (`RESERVING`) always runs now. Flushes the session. The caller adds the first
-    timeline entry.
+    of a request that reserves numbers (`RESERVING`) always runs now. If the request raises the monthly cost of
+    `company`, who pays for it, by the sum that the company has set, it waits for an approval. Flushes the session. The
+    caller adds the first timeline entry.
     """
     request.created_at = request.updated_at = now
     request.traceparent = current_traceparent()
     request.make_due(now if request.kind in RESERVING else max(now, request.effective_at))
+    if company is not None:
+        demand_approval(request, company, now)
     session.add(request)
     session.flush()
     return request
 
 
-def queue_request(session: Session, request: Request, now: datetime) -> None:
+def queue_request(session: Session, request: Request, company: Account, now: datetime) -> None:
     """Insert a new request at the next flush (`batch_add`), and schedule its first step for now.
 
+    If the request raises the monthly cost of `company` by the sum that the company has set, it waits for an approval.
     The request's id must be set already. The caller adds the first timeline entry.
     """
     request.created_at = request.updated_at = now
     request.traceparent = current_traceparent()
     request.make_due(now)
+    demand_approval(request, company, now)
     batch_add(session, request)

@@ -107,6 +107,14 @@ class Request(BulkQueueRow, Base):
     """
     need_until: Mapped[datetime | None]
     """The deadline for handing in a certificate of need; None until a certificate was demanded."""
+    approval_until: Mapped[datetime | None]
+    """The deadline for a second person's approval (`models.requests.approvals`); None if the request needs none."""
+    approved: Mapped[bool | None]
+    """Whether `approval_by`, a user's id, has approved the request or refused it (False); None: neither yet."""
+    approval_by: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
+    approval_at: Mapped[datetime | None]
+    approval_note: Mapped[str | None]
+    """Why the request was refused, in that person's words."""
     effective_on: Mapped[date | None]
     """The day in Berlin with whose start a change or a detachment takes effect; None if it takes effect at once.
 
@@ -168,7 +176,7 @@ class Request(BulkQueueRow, Base):
 
     main: Mapped[Account] = relationship(foreign_keys=[main_id], lazy="raise_on_sql")
     account: Mapped[Account | None] = relationship(foreign_keys=[account_id])
-    requester: Mapped[User | None] = relationship(lazy="raise_on_sql")
+    requester: Mapped[User | None] = relationship(foreign_keys=[requested_by], lazy="raise_on_sql")
     trunk: Mapped[SipTrunk | None] = relationship(foreign_keys=[SipTrunk.request_id])
     area: Mapped[AreaCode | None] = relationship(lazy="raise_on_sql")
 
@@ -195,6 +203,12 @@ class Request(BulkQueueRow, Base):
             name="numbers_are_whole",
         ),
         sa.CheckConstraint("reserved_block_id IS NULL OR kind = 'numbers'", name="numbers_reserve"),
+        sa.CheckConstraint("approval_by <> requested_by", name="four_eyes"),
+        sa.CheckConstraint(
+            "(approved IS NULL) = (approval_by IS NULL) AND (approved IS NULL) = (approval_at IS NULL)"
+            " AND (approved IS NULL OR approval_until IS NOT NULL)",
+            name="approval_is_whole",
+        ),
         sa.CheckConstraint("effective_on IS NULL OR kind NOT IN ('order', 'link', 'switch')", name="kinds_with_a_day"),
         sa.CheckConstraint(
             "kind <> 'cancel' OR (effective_on IS NOT NULL AND replaced_lines IS NOT NULL)",
@@ -232,6 +246,13 @@ class Request(BulkQueueRow, Base):
         sa.Index("ix_requests_for_us", "id", postgresql_where=sa.text("status IN ('held', 'failed')")),
         sa.Index("ix_requests_of_unproved_number", "customer_number", postgresql_where=sa.text("account_id IS NULL")),
         sa.Index("ix_requests_main_id_id", "main_id", "id"),
+        # Counted for each page of those who may approve.
+        sa.Index(
+            "ix_requests_to_approve",
+            "main_id",
+            "account_id",
+            postgresql_where=sa.text("status = 'pending' AND approval_until IS NOT NULL AND approved IS NULL"),
+        ),
         # The accounts that a company has ordered, or has closed, which row-level security asks for.
         sa.Index("ix_requests_orders", "main_id", "account_id", postgresql_where=sa.text("kind = 'order'")),
         sa.Index("ix_requests_costs_from", "main_id", "account_id", postgresql_where=sa.text("costs_from IS NOT NULL")),
@@ -265,6 +286,8 @@ class Request(BulkQueueRow, Base):
             postgresql_nulls_not_distinct=True,
             postgresql_where=sa.text(f"kind = 'change' AND status NOT IN ({_ENDED})"),
         ),
+        # For row-level security: who sees a request sees the person who has approved it.
+        sa.Index("ix_requests_approval_by", "approval_by", postgresql_where=sa.text("approval_by IS NOT NULL")),
         # Deleting a request looks for others that name it.
         sa.Index("ix_requests_displaced_id", "displaced_id", postgresql_where=sa.text("displaced_id IS NOT NULL")),
         sa.Index(

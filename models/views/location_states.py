@@ -81,6 +81,7 @@ WAITS = {
     Actor.REQUESTER: SiteState.YOURS,
     Actor.CONTACT: SiteState.CONFIRMATION,
     Actor.OTHER_ACCOUNT: SiteState.CONFIRMATION,
+    Actor.APPROVER: SiteState.CONFIRMATION,
 }
 RESTING = (SiteState.SUSPENDED, SiteState.OFFLINE, SiteState.IN_SERVICE)
 MOVING = frozenset(SiteState) - frozenset(RESTING)

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.people.rights import Action, Principal, Role, may
+from models.people.rights import LEADS, Action, Principal, Role, may
 from models.people.users import Membership, User, acting
-from models.proofs.proof_status import count_open_consents
+from models.proofs.proof_status import count_open_questions
 from models.states import AccountRole, AccountState
 
 
@@ -73,6 +73,8 @@ class MenuFacts:
     """Whether the person administers an account that a main account could attach, by a link or a switch."""
     consents_waiting: int
     """The number of links and switches that wait for the person's consent."""
+    approvals_waiting: int
+    """The number of orders and changes that wait for the person's approval."""
 
 
 def person_with_menu(session: Session, user: User, now: datetime) -> tuple[Principal, MenuFacts]:
@@ -102,10 +104,13 @@ def _own() -> sa.Select[Account, Role]:
 
 def _menu_facts(session: Session, principal: Principal, accounts: Sequence[Account], now: datetime) -> MenuFacts:
     provable = _provable(principal, accounts)
+    leads = any(role in LEADS for role in principal.roles.values())
+    consents, approvals = count_open_questions(session, principal, provable, now) if provable or leads else (0, 0)
     return MenuFacts(
         sees_locations=not accounts or any(account.role is not AccountRole.SUB for account in accounts),
         gives_link_codes=bool(_linkable(provable) or _attached(provable)),
-        consents_waiting=count_open_consents(session, provable, now) if provable else 0,
+        consents_waiting=consents,
+        approvals_waiting=approvals,
     )
 
 

@@ -211,6 +211,9 @@ def queries(mine: int | sa.ColumnElement[int], email: sa.ColumnElement[str]) -> 
         "main_consents": sa.select(MainConsent.request_id, MainConsent.decision, MainConsent.decided_at).where(
             MainConsent.decided_by == mine
         ),
+        "approvals": sa.select(
+            Request.id.label("request_id"), Request.approved, Request.approval_note, Request.approval_at
+        ).where(Request.approval_by == mine),
         "address_proofs_accepted": _of(AddressProof, AddressProof.main_id, proved_at=AddressProof.proved_at).where(
             AddressProof.proved_by == mine
         ),

@@ -37,6 +37,7 @@ from models.proofs.order_placement import take_for_orders
 from models.proofs.proofs import OwnershipProof
 from models.states import Kind, ProofMethod, Status
 from tasks import tracing
+from tasks.bulk.approvals import ask_to_approve_file
 from tasks.claims import Claim, claimed
 from tasks.runtime import Runtime
 
@@ -109,6 +110,7 @@ def _place_or_end(session: Session, runtime: Runtime, bulk: Bulk, now: datetime)
             return
         bulk.placed(now)
         _queue_receipt(session, bulk, now)
+    ask_to_approve_file(session, bulk, now)
     if is_over(session, bulk):
         bulk.end(now)
         _queue_end_mail(session, bulk, now)

@@ -149,13 +149,19 @@ RECEIPTS: Mapping[str, Callable[[Receipts, Message], Details]] = {
 
 
 def _about(request: Request) -> dict[str, Any]:
+    until = request.approval_until
     return {
         "customer_number": request.customer_number,
         "main_customer_number": request.main.customer_number,
         "main_account_name": request.main.name,
         "ordered_at": request.created_at.isoformat(),
         "status": request.status,
+        "approval_until": until.isoformat() if until is not None and _awaits_approval(request) else None,
     }
+
+
+def _awaits_approval(request: Request) -> bool:
+    return request.approval_until is not None and request.approved is None and request.status not in ENDED
 
 
 def _asked(receipts: Receipts, request: Request, locale: Locale) -> list[dict[str, Any]]:
@@ -167,6 +173,9 @@ def _asked(receipts: Receipts, request: Request, locale: Locale) -> list[dict[st
     """
     if request.status in ENDED:
         return []
+    if request.approval_until is not None and _awaits_approval(request):
+        text = reason_text(Reason.APPROVAL_AWAITED, locale)
+        return [{"what": "reason", "text": text, "until": request.approval_until.isoformat()}]
     if request.reason is Reason.CONTACT_REFUSED or request.status is Status.HELD:
         assert request.reason is not None
         until = request.waiting_until.isoformat() if request.waiting_until is not None else None

@@ -18,8 +18,10 @@ from models.proofs.consent_reach import forget_ended
 from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import CodedProof, Consent, LinkCode, MainConsent
 from models.proofs.required_proofs import order_proofs
+from models.requests.approvals import AWAITING as APPROVAL_AWAITING
+from models.requests.approvals import approvers_of
 from models.requests.requests import Request
-from models.states import PROVING_ADDRESS, Status
+from models.states import PROVING_ADDRESS, Actor, Status
 from tasks.reconcile.job_run import Run
 from tasks.reconcile.request_batches import look_at_requests
 
@@ -32,7 +34,8 @@ def reconcile_proofs(run: Run) -> None:
     that reached nobody to administrators who have joined since (count `offers_asked_again`).
 
     A request that needs no certificate of need any more, because an older request was taken back, is scheduled too
-    (count `needs_over`). Safe to run twice: the step `verify` sends no reminder twice.
+    (count `needs_over`). So is one that waits for an approval if nobody can give it any more, or somebody can again
+    (count `approvers_changed`). Safe to run twice: the step `verify` sends no reminder twice.
     """
     with run.transaction() as session:
         expired = sa.update(LinkCode).where(LinkCode.ended_at.is_(None), LinkCode.expires_at <= run.now)
@@ -68,6 +71,10 @@ def _wake_late(run: Run, session: Session, requests: Sequence[Request]) -> None:
         if request.reason in AWAITED and not needs_certificate(session, request):
             request.make_due(now)
             run.counts["needs_over"] += 1
+        can_be_approved = request.waiting_for is Actor.APPROVER
+        if request.reason in APPROVAL_AWAITING and bool(approvers_of(session, request)) is not can_be_approved:
+            request.make_due(now)
+            run.counts["approvers_changed"] += 1
         late = {what: proof.wakes_at() for what, proof in _awaited(book, consents, request)}
         late = {what: at for what, at in late.items() if at <= now}
         if late:
@@ -87,5 +94,6 @@ def _awaited(
 ) -> Iterator[tuple[str, CodedProof]]:
     if request.id in consents:
         yield consents[request.id]
-    if request.kind in PROVING_ADDRESS:
+    # Nothing else is asked for before the approval.
+    if request.kind in PROVING_ADDRESS and request.reason not in APPROVAL_AWAITING:
         yield from order_proofs(book, request, request.requester).asked()

@@ -266,7 +266,7 @@ def _facts(work: Work, request: Request, template: str, to: Recipient) -> dict[s
     }
     if request.reason is not None:
         page = "zustimmung" if template in ("link_ended_owner", "main_consent_ended") else "anfragen"
-        reason = reason_text(request.reason, to.locale, _fitting_area_codes(work, request))
+        reason = reason_text(request.reason, to.locale, _fitting_area_codes(work, request), request.approval_note)
         return {**facts, "reason": reason, "path": f"/{page}/{request.id}"}
     if template not in ("detach_completed", "switch_completed_former"):
         # People of a former main account do not see the account any more.

@@ -2,6 +2,7 @@
 
 A link needs a proof of ownership; a switch also needs the consent of the present main account; an order needs proofs of
 the contact's e-mail address and of the connection address; more than 100 numbers of a trunk need a certificate of need.
+Orders and changes above a sum that the company has set first need the approval of a second person of the company.
 A move needs a proof of its new address. Detaching, a change of a contract, more numbers, a move and a cancellation wait
 here for the day for which they were requested.
 """
@@ -9,6 +10,7 @@ here for the day for which they were requested.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -41,10 +43,12 @@ from models.proofs.proofs import (
 )
 from models.proofs.required_proofs import is_proved_by_company, opened_proofs
 from models.proofs.shared_proofs import another_has_address, another_has_contact
+from models.requests.approvals import AWAITING
 from models.requests.moved_blocks import reserve_replacements
 from models.requests.requests import Request
 from models.requests.reserved_numbers import reserve_numbers
 from models.states import Actor, Kind, ProofMethod, Reason, Status
+from tasks.steps.approval import wait_for_approval
 from tasks.steps.proof_mails import (
     ask_for_address,
     ask_for_consent,
@@ -99,6 +103,9 @@ def _verify_order(work: Work, request: Request) -> Outcome:
     assert request.account is not None
     ordered_basket(work.session, request)
     place = request.account
+    # First of all: nobody outside the company is asked about what the company may not want.
+    if (wait := wait_for_approval(work, request)) is not None:
+        return wait
     # Asked before the proofs, which take days, and needed after them.
     may_have_numbers = confirm_or_ask(work.session, place.postal_code, place.city, request.area_code, work.now)
     # Both proofs are requested at the same time: a letter takes days.
@@ -247,6 +254,8 @@ def _verify_detach(work: Work, request: Request) -> Outcome:
 
 def _verify_change(work: Work, request: Request) -> Outcome:
     ensure_changeable(work.session, request)
+    if (wait := wait_for_approval(work, request)) is not None:
+        return wait
     if (early := _too_early(work, request)) is not None:
         return early
     # After days without workers, several are due at once.
@@ -260,6 +269,12 @@ def _verify_numbers(work: Work, request: Request) -> Outcome:
     account = request.account
     assert account is not None and request.area_code is not None
     confirmed = confirm_or_ask(work.session, account.postal_code, account.city, request.area_code, work.now)
+    if (wait := wait_for_approval(work, request)) is not None:
+        if confirmed and not needs_certificate(work.session, request):
+            # While the pool has none, the approval goes first.
+            with suppress(NoNumbersAvailable):
+                reserve_numbers(work.pool, request, work.now)
+        return wait
     # The customer can hand it in while the back office answers.
     if (wait := _wait_for_certificate(work, request)) is not None:
         return wait
@@ -378,7 +393,8 @@ def _end_or_renew(
     another order does. There is no new code before a pause (`proof.new_after`) since the present code was requested, so
     that nobody gets mails too often.
     """
-    if request.status is Status.PENDING:
+    # While it waited for an approval, nobody was asked for the proof.
+    if request.status is Status.PENDING and request.reason not in AWAITING:
         if work.now >= proof.expires_at:
             raise RuleBroken(Reason.PROOF_EXPIRED)
     elif work.now >= proof.asked_at + proof.new_after and (

@@ -66,6 +66,11 @@ _EXPECTED_OF_PEOPLE: Mapping[Reason, str] = {
         "cancel this order and order anew. Without a document we remind 7 and 2 days before that day; after it the "
         "order lapses."
     ),
+    Reason.APPROVAL_AWAITED: N_(
+        "As soon as one of them approves it, we go on and you get an e-mail. Without an answer we remind them 7 and 2 "
+        "days before that day; after it the request lapses."
+    ),
+    Reason.APPROVER_MISSING: N_("Without an approval the request lapses after that day."),
     Reason.CERTIFICATE_IN_REVIEW: N_(
         "We usually look at documents within a few working days. Then we reserve the numbers, or write to you what is "
         "missing."

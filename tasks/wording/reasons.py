@@ -35,6 +35,17 @@ REASONS: Mapping[Reason, str] = {
         "document that shows what all of them are needed for, such as a list of extensions or a plan of the workplaces."
     ),
     Reason.CERTIFICATE_IN_REVIEW: N_("We are looking at the certificate of need for the phone numbers."),
+    Reason.APPROVAL_AWAITED: N_(
+        "Your company has set that a second person approves what costs this much a month. Another administrator or "
+        "location manager has to approve it or refuse it; we have asked them by e-mail."
+    ),
+    Reason.APPROVER_MISSING: N_(
+        "Your company has set that a second person approves what costs this much a month, but nobody else is "
+        "administrator or location manager any more. Please invite somebody; as soon as they have accepted, they can "
+        "approve it. Or cancel it, have the sum changed under “Users”, and order anew."
+    ),
+    Reason.APPROVAL_REFUSED: N_("A second person of your company has refused it."),
+    Reason.APPROVAL_EXPIRED: N_("No second person of your company has approved it in time. It can be ordered anew."),
     Reason.NOT_ATTACHED: N_("The account does not belong to this main account."),
     Reason.BILLED_TOGETHER: N_(
         "The account is billed by the main account's collective invoice and therefore belongs to it. It is detached "
@@ -95,11 +106,16 @@ REASONS: Mapping[Reason, str] = {
 _FITTING = N_("Area codes that fit: %(area_codes)s.")
 
 
-def reason_text(reason: Reason, locale: Locale, area_codes: Sequence[str] = ()) -> str:
+_IN_THEIR_WORDS = N_("Their reason: “%(note)s”")
+
+
+def reason_text(reason: Reason, locale: Locale, area_codes: Sequence[str] = (), note: str | None = None) -> str:
     """Return sentences on why a request waits or has ended without success, and on what can be done about it.
 
     `area_codes` are the area codes, with names, that would fit the address, if the reason is a wrong area code; else
-    empty.
+    empty. `note` is what the person has written who refused the request, None without.
     """
     said = translate(locale, REASONS[reason])
+    if reason is Reason.APPROVAL_REFUSED and note:
+        return f"{said} {translate(locale, _IN_THEIR_WORDS, note=note)}"
     return f"{said} {translate(locale, _FITTING, area_codes=', '.join(area_codes))}" if area_codes else said

@@ -54,6 +54,8 @@ TIMELINE: Mapping[str, str] = {
     "document_refused_why": N_(
         "The document is not enough as address proof. %(refusal_text)s The letter's code or another document will do."
     ),
+    "approval_given": N_("A second person of the company has approved it."),
+    "approval_refused": N_("A second person of the company has refused it."),
     "area_code_confirmed": N_("We have confirmed that %(city)s lies in the Ortsnetz of %(area_code)s."),
     "order_verified": N_("The details have been checked; the e-mail address and the connection address are proved."),
     "consent_asked": N_("We ask the administrators of this customer number for their consent by e-mail."),

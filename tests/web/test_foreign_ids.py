@@ -39,7 +39,14 @@ NOBODYS = {
 }  # fmt: skip
 """Endpoints whose parameters name nothing that belongs to a customer; they are not tested here."""
 CHOICES = {"token": "wrong", "issued": 1_700_000_000, "way": "code"}
-INPUT = {"password": "wrong", "name": "Kim", "email": "kim@example.com", "role": "administrator", "code": "AAAAA AAAAA"}
+INPUT = {
+    "password": "wrong",
+    "name": "Kim",
+    "email": "kim@example.com",
+    "role": "administrator",
+    "code": "AAAAA AAAAA",
+    "decision": "approve",
+}
 BODIES = {
     "api.give_proof": {"kind": "link_code", "code": "AAAAA AAAAA"},
     "api.resend": {"what": "email"},
@@ -112,11 +119,11 @@ def kind_of(rule: Rule, name: str) -> tuple[str, str]:
     before = rule.rule.split(f"{name}>")[0].rsplit("/", 2)[-2]
     if name == "user_id" or before == "personen":
         return "user", "id"
-    if before in ("sammelauftrag", "neu"):
-        return {"sammelauftrag": "bulks", "neu": "drafts"}[before], "uuid"
+    if before in ("sammelauftrag", "datei", "neu"):
+        return {"sammelauftrag": "bulks", "datei": "bulks", "neu": "drafts"}[before], "uuid"
     if before == "faktor":
         return before, "uuid"
-    if before in ("requests", "anfragen", "email", "zustimmung", "vorwahlen"):
+    if before in ("requests", "anfragen", "email", "zustimmung", "freigaben", "vorwahlen"):
         return "requests", "uuid"
     return before, "id"
 

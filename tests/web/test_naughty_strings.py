@@ -21,6 +21,7 @@ from werkzeug.test import TestResponse
 from wtforms import Form, HiddenField, PasswordField, StringField
 
 from models.invisible_characters import typed_text
+from models.printable_text import unprintable
 from models.text_direction import END_ISOLATE, ISOLATE
 from tests.factories import PASSWORD
 from tests.kept_rows import KeptRows, kept_rows
@@ -59,6 +60,8 @@ CHOSEN: dict[str, dict[str, str]] = {
     "locations.destinations": {"limit": "own"},
     "locations.move_account": {"street": "Marienplatz 8", "postal_code": "80331", "city": "München"},
     "office.request_document": {"decision": "refuse", "reason": "other"},
+    "approvals.decide": {"decision": "refuse"},
+    "approvals.decide_file_orders": {"decision": "refuse"},
     "logins.change": {"password": "ein neues langes Wort 77"},
     "office.place": {"answer": "yes"},
     "letters.confirm": {"customer_number": "1234567"},
@@ -106,12 +109,19 @@ ASKED_LATER = {"city_kept", "confirmed"}
 AS_ANOTHER = {"orders.autosave": "orders.save_step"}
 """Endpoints to which a script sends another endpoint's form: that endpoint is the value."""
 
-NO_NAMES = {NAUGHTY[kind] for kind in ("spreadsheet error", "german spreadsheet error", "web address", "chinese")}
+NO_NAMES = {NAUGHTY[kind] for kind in ("spreadsheet error", "german spreadsheet error", "web address")} | {
+    # Not where a typeface for it is installed.
+    text
+    for text in [NAUGHTY["chinese"]]
+    if unprintable(text)
+}
 """Strings that no form may accept as the name of a person or a place (`models.name_rules.name_fault`)."""
 
 NOT_SHOWN = {
     # Checked, never stored.
     ("people.sign_in", "email"), ("links.send", "code"), ("links.send", "email"), ("logins.forgotten", "email"),
+    # On the pages of the file's orders, which are many.
+    ("approvals.decide_file_orders", "note"),
 }  # fmt: skip
 """Fields, as pairs of endpoint and name, whose text is accepted and not shown afterwards. The reason stands above
 each."""

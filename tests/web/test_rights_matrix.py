@@ -7,6 +7,7 @@ import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from models.people.invitations import invite
 from models.people.rights import Role, Scope
 from models.people.users import Membership, User, principal_of
 from models.staff.factor_resets import FactorReset
-from models.states import AccountState, Origin
+from models.states import AccountState, Actor, Origin, Reason
 from models.telephony.directory import put_entry
 from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.numbers import NumberBlock
@@ -85,6 +86,7 @@ REACH = {
     "alone":      ("MA",         "PA",        "",                "DA",     "",     "FA"),
     "codes":      ("MA",         "PA",        "SA",              "DA",     "",     "FA"),
     "leave":      ("",           "",          "MA ML SA SL",     "",       "",     ""),
+    "approve":    ("ML",         "",          "",                "",       "",     ""),
     "pay":        ("",           "",          "MA ML",           "",       "",     ""),
     "link":       ("MA ML PA DA FA",) * 6,
     "office":     ("ST",         "ST",        "ST",              "ST",     "",     "ST"),
@@ -125,6 +127,7 @@ ROWS = {
     "users.ask": "invite", "users.edit": "people", "users.end_token": "people", "users.invite_again": "people",
     "users.listed": "people", "users.make_token": "people", "users.remove": "people", "users.tokens": "people",
     "users.withdraw_invitation": "people", "users.company_factor": "alone",
+    "users.approval_limit": "alone", "approvals.decide": "approve", "approvals.decide_file_orders": "approve",
     "office.administrator": "office", "office.customer": "file", "office.request_cancel": "office",
     "office.request_document": "office", "office.request_page": "office", "office.request_retry": "office",
     "office.request_file": "no one", "office.reset_factors": "file",
@@ -151,7 +154,8 @@ TYPED = {
     "answers.correct_contact_address": {"email": "kim@example.com"}, "answers.enter_letter": {"code": CODE},
     "answers.enter_link_code": {"code": CODE}, "answers.resend": {"what": "email"},
     "answers.enter_credentials": {"email": "kim@example.com", "password": "wrong"},
-    "locations.collective_invoice": {"what": "offer"},
+    "locations.collective_invoice": {"what": "offer"}, "approvals.decide": {"decision": "approve"},
+    "approvals.decide_file_orders": {"decision": "approve"},
     "api.give_proof": {"kind": "link_code", "code": CODE}, "api.resend": {"what": "email"},
     "api.correct_contact_address": {"email": "kim@example.com"},
 }  # fmt: skip
@@ -270,7 +274,14 @@ class World:
             draft = begin_draft(session, new_draft_id(session, VAULT, manager), account, manager, NOW)
             draft.keep({"product": "trunk-10"}, DraftStep.PRODUCT, NOW)
             bulk = make_bulk(session, manager, account, [an_order()])
+            sent = make_bulk(session, manager, account, [an_order(channels=5)])
+            waiting, of_file = (submit_order(session, manager, account, an_order(), NOW) for _ in range(2))
             session.flush()
+            of_file.bulk_id = sent.id
+            for each in (waiting, of_file):
+                until = each.approval_until = NOW + timedelta(days=14)
+                each.wait_for(Actor.APPROVER, Reason.APPROVAL_AWAITED, until, NOW, until)
+            place.things |= {"freigaben": waiting.id, "datei": sent.id}
             place.things |= {"anfragen": order.id, "requests": order.id, "neu": draft.id, "sammelauftrag": bulk.id}
 
 

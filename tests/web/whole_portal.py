@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -25,11 +26,23 @@ from models.people.invitations import invite
 from models.people.login_sessions import Login
 from models.people.rights import Role
 from models.people.second_factors import SecondFactor
-from models.people.users import User
-from models.states import Origin, Reason
+from models.people.users import User, principal_of
+from models.states import Actor, Origin, Reason
 from models.telephony.directory import DirectoryData, put_entry
 from models.telephony.place_answers import ask, question_id
-from tests.factories import NOW, PASSWORD, VAULT, an_order, give_app, make_account, make_staff, make_user, submit_order
+from tests.factories import (
+    NOW,
+    PASSWORD,
+    VAULT,
+    an_order,
+    give_app,
+    join,
+    make_account,
+    make_bulk,
+    make_staff,
+    make_user,
+    submit_order,
+)
 from tests.second_factor import enter_code
 from tests.web.api.calls import PDF, a_link, new_link_code, upload
 from tests.web.conftest import ORDER, Back, Front, form_token
@@ -163,6 +176,16 @@ def whole_portal(front: Front, back: Back) -> WholePortal:
             draft.keep(typed, step, NOW)
         session.flush()
         requests += [held.id, failed.id, switch]
+        second = make_user(session, name="Zoe Zweite")
+        join(session, second, main, Role.LOCATION_MANAGER)
+        file = make_bulk(session, principal_of(session, second), main, [an_order()], name="Freigabe.csv")
+        waiting, of_file = (
+            submit_order(session, principal_of(session, second), main, an_order(), NOW) for _ in range(2)
+        )
+        of_file.bulk_id = file.id
+        for each in (waiting, of_file):
+            until = each.approval_until = NOW + timedelta(days=14)
+            each.wait_for(Actor.APPROVER, Reason.APPROVAL_AWAITED, until, NOW, until)
         give_app(session, session.get_one(User, site.member.id))
         things: dict[str, list[Any]] = {
             "numbers of manager": [front.main.customer_number, site.account.customer_number],
@@ -171,7 +194,7 @@ def whole_portal(front: Front, back: Back) -> WholePortal:
             "requests": requests, "anfragen": requests, "zustimmung": [requests[2], switch], "vorwahlen": [question],
             "neu": [draft.id], "sip": [site.trunk], "rufnummern": [block], "rufweiterleitung": [site.forwarding],
             "einladungen": [invitation.id], "user_id": [site.member.id],
-            "personen": [site.member.id], "name": ["x"],
+            "personen": [site.member.id], "name": ["x"], "freigaben": [waiting.id], "datei": [file.id],
         }  # fmt: skip
     found = WholePortal(front, back, site, things)
     for name, email in (("manager", front.manager.email), ("local", site.administrator.email), ("staff", staff.email)):

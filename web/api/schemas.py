@@ -87,7 +87,7 @@ class LinkCodeBody(BaseModel):
 class ProofStateBody(BaseModel):
     """The state of a proof that the request needs; `until` is its deadline, null once it was proved or declined."""
 
-    kind: Literal["email", "letter", "document", "consent", "main_consent", "certificate"]
+    kind: Literal["email", "letter", "document", "consent", "main_consent", "certificate", "approval"]
     state: Literal["open", "proved", "declined", "expired"]
     until: datetime | None
 

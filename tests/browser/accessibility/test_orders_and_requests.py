@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy.orm import Session
 
+from models.accounts.accounts import Account
 from models.accounts.hierarchy import attach
 from models.changes.cancellations import submit_cancellation
 from models.changes.changes import ChangeDraft, submit_change
@@ -20,6 +21,8 @@ from models.changes.more_numbers import NumbersDraft, submit_numbers
 from models.changes.moves import MoveDraft, submit_move
 from models.contracts.contracts import ContractItem
 from models.links.links import submit_detach, submit_link
+from models.orders.orders import submit_orders
+from models.people.rights import Role
 from models.people.users import User, principal_of
 from models.requests.requests import Request
 from models.same_address import Place
@@ -32,7 +35,7 @@ from tests.browser.conftest import Portal
 from tests.browser.test_orders import fill_location
 from tests.browser.test_portal import sign_in
 from tests.browser.test_proofs import CONTACT, asked_owner, waiting_order
-from tests.factories import NOW, a_link, an_order, make_account, make_main, make_user, submit_order
+from tests.factories import NOW, a_link, an_order, join, make_account, make_bulk, make_main, make_user, submit_order
 from tests.fakes import FakeClock
 from tests.web.conftest import SECRET, back_of
 from tests.web.portal.accounts.sites import make_trunk
@@ -219,6 +222,35 @@ def test_consents_and_link_codes(page: Page, portal: Portal, clock: FakeClock) -
     sign_in(page, portal)
     for path in ("/zustimmungen", "/verknuepfungscode"):
         look(page, portal.url + path)
+
+
+@shows("approvals.listed", "approvals.decide", "approvals.decide_file_orders", "portal.show_request")
+def test_approvals(page: Page, portal: Portal, clock: FakeClock) -> None:
+    back = back_of(portal.database, clock)
+    with portal.database.transaction() as session:
+        main = session.get_one(Account, portal.main.id)
+        second = make_user(session)
+        join(session, second, main, Role.LOCATION_MANAGER)
+        main.approval_from_cents = 100
+        session.flush()
+        id = submit_order(session, portal.manager, main, an_order(), NOW).id
+        file = make_bulk(session, portal.manager, main, [an_order()])
+        submit_orders(session, portal.manager, main, [an_order()], NOW, file.id)
+        file_id = file.id
+    for _ in range(2):
+        back.advance()
+    sign_in(page, portal)
+    for path in ("/freigaben", f"/anfragen/{id}"):
+        look(page, portal.url + path)
+    sign_in_as(page, portal, second)
+    for path in ("/standortverwaltung", "/freigaben", f"/anfragen/{id}", f"/freigaben/datei/{file_id}"):
+        look(page, portal.url + path)
+    look_wrong(page, page.get_by_role("button", name="Entscheidung absenden"))
+    page.goto(f"{portal.url}/freigaben/{id}")
+    look(page, page.url)
+    look_wrong(page, page.get_by_role("button", name="Entscheidung absenden"))
+    page.get_by_label("Ich lehne ab").check()
+    look_after(page, page.get_by_role("button", name="Entscheidung absenden"))
 
 
 @shows("consents.answer", "portal.show_request")

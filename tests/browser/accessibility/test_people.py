@@ -18,7 +18,7 @@ from tests.browser.accessibility.looks import look, look_after, look_as_it_is, l
 from tests.browser.conftest import Portal
 from tests.browser.test_portal import sign_in
 from tests.browser.test_proofs import CONTACT, asked_owner, waiting_order
-from tests.factories import NOW, PASSWORD, give_app, join, make_account
+from tests.factories import NOW, PASSWORD, give_app, join, make_account, make_user
 from tests.fakes import FakeClock
 from tests.second_factor import enter_code_in_browser
 from tests.web.portal.people.forms import link_to
@@ -97,7 +97,7 @@ def test_api_tokens(page: Page, portal: Portal) -> None:
 
 @shows(
     "people.second_step", "people.confirm", "logins.set_up_app", "logins.set_up_passkey", "logins.remove_own_factor",
-    "users.company_factor",
+    "users.company_factor", "users.approval_limit",
 )  # fmt: skip
 def test_the_second_factor(page: Page, portal: Portal, clock: FakeClock) -> None:
     with portal.database.transaction() as session:
@@ -112,6 +112,12 @@ def test_the_second_factor(page: Page, portal: Portal, clock: FakeClock) -> None
     enter_code_in_browser(page, clock.now)
     for path in ("/anmeldung/app", "/anmeldung/passkey", f"/benutzer/{portal.main.customer_number}/zweiter-faktor"):
         look(page, portal.url + path)
+    setting = f"{portal.url}/benutzer/{portal.main.customer_number}/freigabe"
+    look(page, setting)
+    with portal.database.transaction() as session:
+        join(session, make_user(session), session.merge(portal.main), Role.LOCATION_MANAGER)
+    look(page, setting)
+    look_wrong(page)
     look(page, portal.url + "/anmeldung/app")
     look_wrong(page)
     page.goto(portal.url + "/anmeldung")

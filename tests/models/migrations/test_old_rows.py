@@ -67,6 +67,12 @@ SELECT id, key, 1, 1, now(), now(), 0, 0, 0
 FROM accounts, unnest(ARRAY['ammarkt1210115berlin', 'ammarkt1210115koeln', 'brueckenstr510115berlin']) AS key
 WHERE role = 'main';
 """
+WAITING_CHANGE = """
+UPDATE requests SET status = 'pending', reason = 'approval_awaited', waiting_for = 'approver',
+    waiting_until = now(), approval_until = now(), due_at = now();
+INSERT INTO timeline_entries (request_id, at, code, facts)
+SELECT id, now(), 'pending', '{"reason": "approval_awaited"}' FROM requests;
+"""
 WAITING_NUMBERS = """
 UPDATE requests SET status = 'pending', reason = 'certificate_in_review', waiting_for = 'carrier',
     waiting_until = now(), need_until = now(), due_at = now();
@@ -309,6 +315,23 @@ def test_the_way_down_assigns_no_numbers_that_wait_for_a_certificate(empty: sa.E
         ("numbers_received",),
     ]
     assert rows(empty, "SELECT id FROM address_documents") == rows(empty, "SELECT id FROM messages") == []
+
+
+def test_the_way_down_changes_nothing_that_waits_for_an_approval(empty: sa.Engine) -> None:
+    migrations.upgrade(empty, "0057")
+    with empty.begin() as connection:
+        connection.execute(sa.text(AN_ACCOUNT))
+        connection.execute(sa.text(A_CHANGE))
+    migrations.upgrade(empty, "0068")
+    assert rows(empty, "SELECT approval_until, approved FROM requests") == [(None, None)]
+    with empty.begin() as connection:
+        connection.execute(sa.text(WAITING_CHANGE))
+    migrations.downgrade(empty, "0067")
+    assert rows(empty, "SELECT status, reason, due_at FROM requests") == [
+        ("cancelled", "cancelled_by_back_office", None)
+    ]
+    assert rows(empty, "SELECT code FROM timeline_entries") == [("change_received",)]
+    migrations.upgrade(empty)
 
 
 def test_the_way_down_detaches_nothing_before_its_day(empty: sa.Engine) -> None:

@@ -41,6 +41,7 @@ from models.proofs.document_review import decide_document, upload_certificate, u
 from models.proofs.main_consents import decide_for_main
 from models.proofs.ownership import decide
 from models.proofs.proofs import AddressProof, Decision, EmailProof
+from models.requests.approvals import decide_approval, set_approval_limit
 from models.requests.requests import Request
 from models.same_address import Place
 from models.staff.administrators import name_administrator
@@ -269,6 +270,19 @@ def _send_all(pipeline: Pipeline, locale: Locale, superuser: sa.Engine, others: 
     for _ in range(4):
         pipeline.advance()
         pipeline.clock.advance(timedelta(seconds=2))
+    with pipeline.runtime.database.transaction() as session:
+        found, second = session.get_one(Account, main.id), make_user(session, name=HOSTILE, locale=locale)
+        join(session, second, found, Role.LOCATION_MANAGER)
+        set_approval_limit(session, pipeline.manager, found, 100, NOW)
+        of_file = replace(order, location=replace(place, name=f"{HOSTILE} 2"))
+        make_bulk(session, pipeline.manager, found, [of_file], name=HOSTILE).send(pipeline.clock.now)
+        approver = principal_of(session, second)
+    approved = pipeline.order(order, main)
+    for _ in range(3):
+        pipeline.advance()
+    with pipeline.runtime.database.transaction() as session:
+        asked_for, now = session.get_one(Request, approved), pipeline.clock.now
+        decide_approval(session, approver, asked_for, approved=True, note=None, now=now)
     with pipeline.runtime.database.transaction() as session:
         waiting, now = session.get_one(Request, many), pipeline.clock.now
         upload_certificate(session, pipeline.manager, waiting, HOSTILE, "application/pdf", b"%PDF-1.7", now)

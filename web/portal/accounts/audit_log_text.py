@@ -19,6 +19,7 @@ from tasks.wording.company_limits import NAMES as LIMIT_NAMES
 from tasks.wording.formats import are_several, long_date, number_text
 from tasks.wording.translate import N_, translate
 from web.portal.page.locale import locale
+from web.portal.page.money import euros
 from web.portal.people.users import ROLE_NAMES
 from web.portal.telephony.country_names import limit_text
 from web.portal.telephony.forwarding_text import forwarding_text
@@ -125,6 +126,16 @@ def deed_text(entry: AuditEntry) -> str:
             return str(_("Made new recovery codes for the own login."))
         case AuditEvent.RECOVERY_CODE_USED:
             return str(_("Used a recovery code in place of the second factor."))
+        case AuditEvent.APPROVAL_LIMIT_SET if facts["cents"] is None:
+            return str(_("Ended that a second person approves orders."))
+        case AuditEvent.APPROVAL_LIMIT_SET:
+            return str(_("Set that a second person approves orders from %(sum)s a month.", sum=euros(facts["cents"])))
+        case AuditEvent.APPROVAL_GIVEN:
+            return str(_("Approved what was ordered for customer number %(number)s (%(sum)s a month).",
+                         number=number, sum=euros(facts["cents"])))  # fmt: skip
+        case AuditEvent.APPROVAL_REFUSED:
+            return str(_("Refused what was ordered for customer number %(number)s (%(sum)s a month).",
+                         number=number, sum=euros(facts["cents"])))  # fmt: skip
         case AuditEvent.FACTOR_DEMANDED:
             day = long_date(date.fromisoformat(facts["day"]), locale())
             return str(_("Requires a second factor of all persons of the company, from the end of %(day)s.", day=day))

@@ -365,5 +365,7 @@ def _who(turn: NextAction, found: Request) -> str:
             return str(_("An administrator of the present main account"))
         case Actor.OTHER_ACCOUNT:
             return str(_("An administrator of customer number %(number)s", number=found.customer_number))
+        case Actor.APPROVER:
+            return str(_("A second person of your company"))
         case Actor.CARRIER:
             return str(_("We"))

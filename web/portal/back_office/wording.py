@@ -41,6 +41,7 @@ ACTORS = {
     Actor.REQUESTER: lazy_gettext("The person who asked for it"),
     Actor.CONTACT: lazy_gettext("The contact of the location"),
     Actor.OTHER_ACCOUNT: lazy_gettext("The administrators of the other account"),
+    Actor.APPROVER: lazy_gettext("A second person of the company"),
 }
 MESSAGE_STATES = {
     MessageState.QUEUED: lazy_gettext("waits to leave"),
@@ -52,6 +53,7 @@ ASKED_KINDS = {
     ProofKind.LETTER: lazy_gettext("Connection address: code from the letter"),
     ProofKind.DOCUMENT: lazy_gettext("Connection address: document"),
     ProofKind.CONSENT: lazy_gettext("Consent of the other account"),
+    ProofKind.APPROVAL: lazy_gettext("Approval by a second person of the company"),
     ProofKind.MAIN_CONSENT: lazy_gettext("Consent of the present main account"),
     ProofKind.CERTIFICATE: lazy_gettext("Certificate of need"),
 }
@@ -68,6 +70,8 @@ _REASONS = {
     Reason.INTERNAL_ERROR: lazy_gettext("An error on our side"),
     Reason.GATEWAY_REFUSED: lazy_gettext("Refused by the telephone network"),
     Reason.DOCUMENT_IN_REVIEW: lazy_gettext("A document was handed in"),
+    Reason.APPROVAL_AWAITED: lazy_gettext("A second person of the company has to approve it"),
+    Reason.APPROVER_MISSING: lazy_gettext("Nobody else of the company can approve it"),
     Reason.NEED_NOT_PROVED: lazy_gettext("The certificate of need is missing"),
     Reason.CERTIFICATE_IN_REVIEW: lazy_gettext("A certificate of need was handed in"),
     Reason.EMAIL_NOT_CONFIRMED: lazy_gettext("The contact's e-mail address is not confirmed yet"),

@@ -27,10 +27,12 @@ ASKED_AGAIN = frozenset({
     # Roles, invitations, and tokens that act for a person.
     "users.edit", "users.remove", "users.ask", "users.invite_again", "users.make_token", "office.administrator",
     "office.reset_factors",
-    "users.company_factor",
+    "users.company_factor", "users.approval_limit",
     # What decides about accounts and numbers, and in whose name a contract is.
     "link_codes.create", "consents.answer", "locations.detach", "locations.release", "locations.contract_holder",
     "locations.cancel_contracts", "locations.collective_invoice",
+    # What a second person lets through.
+    "approvals.decide", "approvals.decide_file_orders",
     # What attaches an account, which then belongs to others, too: one by one, by a proof given later, and by file.
     "links.send", "answers.enter_link_code", "answers.enter_credentials", "bulks.send",
     # Where calls go: a forwarding takes them away from the company, and calls abroad cost it without end.

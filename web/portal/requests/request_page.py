@@ -14,9 +14,11 @@ from models.accounts.accounts import Account
 from models.changes.cancellations import agreed_cancellation
 from models.changes.quotes import agreed_quote
 from models.people.rights import Action, may
+from models.people.users import User
 from models.proofs.certificates import AWAITED, numbers_with, numbers_without_certificate
 from models.proofs.contact_email import corrections_left
 from models.proofs.proof_status import ProofKind, ProofState, ProofStatus, proof_statuses
+from models.requests.approvals import is_awaited, may_approve
 from models.requests.contract_end import last_day_of
 from models.requests.request_rights import concerns, may_change
 from models.requests.requests import Request
@@ -85,6 +87,10 @@ class RequestPage:
     corrections: int
     needed: int | None
     enough: int | None
+    approver: User | None
+    """The person who has approved or refused the request as the second one; None if nobody has."""
+    may_approve: bool
+    """Whether the user may approve or refuse the request now, as the second person."""
 
 
 def get_request_page(session: Session, id: UUID) -> RequestPage:
@@ -114,6 +120,8 @@ def get_request_page(session: Session, id: UUID) -> RequestPage:
         acts and found.can_cancel,
         corrections_left(session, found) if acts else 0,
         *_needed(session, found),
+        session.get(User, found.approval_by) if found.approval_by is not None else None,
+        is_awaited(found, resources().clock()) and may_approve(session, principal(), found),
     )
 
 
@@ -218,7 +226,9 @@ def live_parts_of(
         "timeline": [(entry.id, entry.at, sentence(entry, locale())) for entry in page.timeline],
         "turns": next_actions(page.request, locale(), now, page.asked),
         "expected": expectation(page.request, locale(), now, page.asked),
-        "why": reason_text(reason, locale()) if reason is not None and ended_by_us else None,
+        "why": reason_text(reason, locale(), note=page.request.approval_note)
+        if reason is not None and ended_by_us
+        else None,
         "status": shown_status(page.request, locale(), now),
         "refusal_text": lambda refusal: refusal_text(refusal.reason, refusal.note, locale()),
         "steps": _steps(page.request),

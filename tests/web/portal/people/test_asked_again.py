@@ -16,7 +16,7 @@ DECIDES = frozenset({
     "submit_link", "prove_ownership", "add_forwarding", "change_forwarding", "change_limits", "set_holder", "send",
     "remove_factor", "demand_factor", "ask_for_factor_reset", "person_data", "ask_for_erasure",
     "stop_demanding_factor", "join_invoice", "answer_offer", "leave_invoice",
-    "renew_recovery_codes", "submit_cancellation",
+    "renew_recovery_codes", "submit_cancellation", "set_approval_limit", "decide_approval", "decide_file",
 })  # fmt: skip
 """Names of the functions of `models` that carry out a decision which is hard to undo.
 

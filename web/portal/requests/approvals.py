@@ -1,0 +1,183 @@
+"""The pages on which a second person of the company approves or refuses orders and changes that wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from flask import Blueprint, abort, flash, redirect, render_template, url_for
+from flask_babel import gettext
+from flask_babel import lazy_gettext as _
+from flask_login import login_required
+from flask_wtf import FlaskForm
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response
+from wtforms import RadioField, StringField
+from wtforms.fields.choices import SelectChoice
+from wtforms.validators import DataRequired, Length
+
+from models.accounts.accounts import Account
+from models.bulk.bulk import Bulk
+from models.errors import Forbidden, NotAwaited
+from models.people.users import User
+from models.requests.approvals import (
+    FileToApprove,
+    approvals_to_decide,
+    decide_approval,
+    decide_file,
+    files_to_approve,
+    is_awaited,
+    may_approve,
+    monthly_rise,
+)
+from models.requests.request_rights import concerns
+from models.requests.requests import Request
+from models.states import Kind
+from web.portal.page.login_session import principal
+from web.portal.page.typed_fields import strip
+from web.resources import resources
+
+approvals = Blueprint("approvals", __name__)
+
+MOST_OF_NOTE = 500
+KINDS: Mapping[Kind, object] = {
+    Kind.ORDER: _("New location"),
+    Kind.CHANGE: _("Change of the contract"),
+    Kind.NUMBERS: _("Additional phone numbers"),
+}
+"""The displayed name of each kind of request that can wait for an approval."""
+
+
+class ApprovalForm(FlaskForm):  # type: ignore[misc]
+    """The form in which the second person approves or refuses. Nothing is preselected."""
+
+    decision = RadioField(
+        _("Your decision"),
+        choices=[SelectChoice("approve", _("I approve it")), SelectChoice("refuse", _("I refuse it"))],
+        validators=[DataRequired(_("Choose whether you approve or refuse."))],
+    )
+    note = StringField(
+        _("Reason for a refusal (optional)"),
+        filters=[strip],
+        validators=[Length(max=MOST_OF_NOTE, message=_("At most %(max)s characters, please.", max=MOST_OF_NOTE))],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A request that waits for an approval, its account and requester, and by how many cents a month it costs more."""
+
+    request: Request
+    account: Account | None
+    requester: User | None
+    cents: int
+
+    @property
+    def kind(self) -> object:
+        """Return the displayed name of the request's kind."""
+        return KINDS[self.request.kind]
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingFile:
+    """An uploaded file of orders, and how many of them wait for an approval, until when at the earliest."""
+
+    bulk: Bulk
+    sender: User | None
+    found: FileToApprove
+
+
+@approvals.get("/freigaben")
+@login_required
+def listed() -> str:
+    """List the requests, and the files of orders, that wait for an approval which the user may give."""
+    now = resources().clock()
+    with resources().database.transaction() as session:
+        waiting = [_waiting(session, found) for found in approvals_to_decide(session, principal(), now)]
+        files = [_waiting_file(session, found) for found in files_to_approve(session, principal(), now)]
+    return render_template("requests/approvals.html", waiting=waiting, files=files)
+
+
+@approvals.route("/freigaben/<uuid:id>", methods=["GET", "POST"])
+@login_required
+def decide(id: UUID) -> Response | tuple[str, int]:
+    """Show the request `id` with the form to approve or refuse it; on POST save the decision.
+
+    A POST redirects to the request's page, with a message that says what was decided, or that it waits no more. Abort
+    with 404 unless the user may approve the request. A request that does not wait for it (any more) redirects to its
+    page.
+    """
+    form, now = ApprovalForm(), resources().clock()
+    with resources().database.transaction() as session:
+        found = session.get(Request, id)
+        if found is None or not concerns(session, principal(), found):
+            abort(404)
+        if found.approval_until is None or not may_approve(session, principal(), found):
+            abort(404)
+        waiting = _waiting(session, found)
+    back = redirect(url_for("portal.show_request", id=id), 303)
+    if not is_awaited(found, now):
+        return back
+    if form.validate_on_submit():
+        try:
+            with resources().database.transaction() as session:
+                decide_approval(
+                    session,
+                    principal(),
+                    session.get_one(Request, id),
+                    approved=form.decision.data == "approve",
+                    note=form.note.data or None,
+                    now=resources().clock(),
+                )
+        except (NotAwaited, Forbidden):
+            flash(gettext("The request does not wait for that any more."), "warning")
+        else:
+            flash(_said(form))
+        return back
+    page = render_template("requests/approval.html", form=form, waiting=waiting)
+    return page, 422 if form.errors else 200
+
+
+@approvals.route("/freigaben/datei/<uuid:id>", methods=["GET", "POST"])
+@login_required
+def decide_file_orders(id: UUID) -> Response | tuple[str, int]:
+    """Show the file `id` with the form to approve or refuse all of its orders that wait for it; on POST decide on them.
+
+    A POST redirects to the list of approvals with a message. Abort with 404 unless orders of the file wait for an
+    approval that the user may give.
+    """
+    form, now = ApprovalForm(), resources().clock()
+    with resources().database.transaction() as session:
+        files = files_to_approve(session, principal(), now)
+        waiting = next((_waiting_file(session, found) for found in files if found.bulk_id == id), None)
+        if waiting is None:
+            abort(404)
+    if form.validate_on_submit():
+        approved, note = form.decision.data == "approve", form.note.data or None
+        # In several transactions, so that none is long.
+        while True:
+            with resources().database.transaction() as session:
+                if not decide_file(session, principal(), id, approved=approved, note=note, now=resources().clock()):
+                    break
+        flash(_said(form))
+        return redirect(url_for("approvals.listed"), 303)
+    page = render_template("requests/approval_of_file.html", form=form, waiting=waiting)
+    return page, 422 if form.errors else 200
+
+
+def _said(form: ApprovalForm) -> str:
+    if form.decision.data == "approve":
+        return str(gettext("Approved. We go on with it."))
+    return str(gettext("Refused. The person who has asked for it gets an e-mail."))
+
+
+def _waiting(session: Session, found: Request) -> Waiting:
+    requester = session.get(User, found.requested_by) if found.requested_by is not None else None
+    account = session.get(Account, found.account_id) if found.account_id is not None else None
+    return Waiting(found, account, requester, monthly_rise(found))
+
+
+def _waiting_file(session: Session, found: FileToApprove) -> WaitingFile:
+    bulk = session.get_one(Bulk, found.bulk_id)
+    return WaitingFile(bulk, session.get(User, bulk.user_id), found)
