@@ -74,16 +74,25 @@ WITH foreign_key AS (
     INSERT INTO dbaliases (alias_username, alias_domain, username, domain)
     SELECT number, %(domain)s, %(user)s, %(domain)s FROM allowed, unnest(%(numbers)s::text[]) AS number
     WHERE number <> ALL (ARRAY(SELECT number FROM kept_aliases))
+), written AS (
+    -- If the trunk is refused, its location is written all the same: the numbers that it may keep are those of the new
+    -- address, and emergency calls must not go to the old one until the other trunk has given its number back.
+    SELECT attribute FROM allowed, unnest(%(attributes)s::text[]) AS attribute
+    UNION ALL
+    SELECT 'postal_code' FROM own JOIN subscriber ON username = %(user)s AND domain = %(domain)s
+    WHERE NOT EXISTS (SELECT FROM allowed)
 ), wanted AS (
-    SELECT attribute, value FROM allowed, unnest(%(attributes)s::text[], %(values)s::text[]) AS rows (attribute, value)
+    SELECT attribute, value FROM unnest(%(attributes)s::text[], %(values)s::text[]) AS rows (attribute, value)
+    WHERE attribute = ANY (ARRAY(SELECT attribute FROM written))
 ), kept_preferences AS (
     SELECT min(id) AS id, attribute FROM usr_preferences
     WHERE username = %(user)s AND domain = %(domain)s AND attribute = ANY(%(attributes)s)
         AND uuid = %(key)s AND type = 0
     GROUP BY attribute
 ), dropped_preferences AS (
-    DELETE FROM usr_preferences USING allowed
+    DELETE FROM usr_preferences USING own
     WHERE username = %(user)s AND domain = %(domain)s AND id <> ALL (ARRAY(SELECT id FROM kept_preferences))
+        AND (EXISTS (SELECT FROM allowed) OR attribute = ANY (ARRAY(SELECT attribute FROM written)))
 ), changed AS (
     UPDATE usr_preferences SET value = wanted.value, last_modified = now() AT TIME ZONE 'UTC'
     FROM wanted JOIN kept_preferences USING (attribute)
@@ -165,8 +174,8 @@ class KamailioRegistrar:
         The errors are:
 
         - `GatewayRefused`: the SIP user exists under another idempotency key, or the database rejects a value.
-        - `NumberTaken`: another trunk has one of the numbers. Numbers that the trunk no longer has are deleted all the
-          same.
+        - `NumberTaken`: another trunk has one of the numbers. Of a trunk that exists, the numbers that it no longer has
+          are deleted all the same, and the postal code is written, so that no number is ever with another's location.
         - `GatewayError`: another transaction has locked rows of the trunk, or a constraint is violated. After three
           such errors the remaining records are not tried, and get this error, too.
         - `GatewayUnavailable`, for every record: the database does not answer or reports any other error, such as a

@@ -235,6 +235,29 @@ def test_numbers_that_two_trunks_hold_of_each_other_come_home(registrar: Kamaili
     assert kamailio.numbers(OTHER.sip_user) == list(OTHER.numbers)
 
 
+def test_a_trunk_that_moves_has_no_old_location_although_one_number_is_refused(
+    registrar: KamailioRegistrar, kamailio: Kamailio
+) -> None:
+    registrar.put_trunks([TRUNK, OTHER])
+    moved = replace(TRUNK, numbers=("+4930201", *OTHER.numbers), postal_code="80331")
+    for _ in range(2):
+        [refused] = registrar.put_trunks([moved])
+        assert isinstance(refused, NumberTaken)
+        assert kamailio.numbers(TRUNK.sip_user) == ["+4930201"]
+        assert kamailio.preferences(TRUNK.sip_user) == TRUNK.preferences | {"postal_code": "80331"}
+    # Of a subscriber that another system has written, too.
+    kamailio.rows("DELETE FROM usr_preferences WHERE username = %s", TRUNK.sip_user)
+    foreign = "INSERT INTO usr_preferences (uuid, username, domain, attribute, value) VALUES ('', %s, %s, %s, '10179')"
+    for name in ("postal_code", "rpid"):
+        kamailio.rows(foreign, TRUNK.sip_user, TRUNK.domain, name)
+    registrar.put_trunks([moved])
+    assert kamailio.preferences(TRUNK.sip_user) == {"postal_code": "80331", "rpid": "10179"}
+    registrar.put_trunks([replace(OTHER, numbers=("+4930301",))])
+    assert registrar.put_trunks([moved]) == [None]
+    assert kamailio.numbers(TRUNK.sip_user) == ["+4930201", "+4930300"]
+    assert kamailio.preferences(TRUNK.sip_user) == moved.preferences
+
+
 def test_blocks_are_told_once_and_as_they_are(registrar: KamailioRegistrar, kamailio: Kamailio) -> None:
     registrar.put_blocks([Block(493030, 10), Block(493020, 1)])
     kamailio.rows("UPDATE own_numbers SET size = 100 WHERE first_number = 493020")
