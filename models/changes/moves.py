@@ -298,6 +298,7 @@ def make_move(session: Session, request: Request, now: datetime) -> None:
     renew_history(session, account.id, now)
     for trunk in trunks:
         trunk.changed(now)
+    session.flush()
 
 
 def agreed_move(request: Request) -> tuple[Place, Place, Costs]:

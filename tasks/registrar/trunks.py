@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 import structlog
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session, selectinload
 
 from models.db.work_queue import made_due
 from models.jobs.outages import ExternalSystem
+from models.requests.requests import Request
+from models.states import ENDED, Kind, StepName
 from models.telephony.country_prefixes import rules_of
 from models.telephony.forwarding import enabled_of
 from models.telephony.high_risk import high_risk_prefixes
@@ -186,19 +190,35 @@ def _record(claim: Claim, outcomes: dict[int, GatewayError | None]) -> None:
         adopted = [trunk for trunk in ours if trunk.unadopted_since is not None and outcomes[trunk.id] is None]
         if adopted:
             note_adoption(session, adopted, now)
+        written: list[int] = []
         for trunk in ours:
             failure = outcomes[trunk.id]
             if failure is None:
                 trunk.attempts = 0
                 trunk.rest()
+                written.append(trunk.account_id)
             else:
                 trunk.attempts += 1
                 trunk.make_due(now + runtime.retry.pause(trunk.attempts))
+        _wake_moves(session, written, now)
     claim.give_back(locked)
     failed = [repr(failure) for failure in outcomes.values() if failure is not None]
     log.info("trunks.written", count=len(outcomes) - len(failed))
     if failed:
         log.warning("trunks.not_written", count=len(failed), error=failed[0])
+
+
+def _wake_moves(session: Session, account_ids: Collection[int], now: datetime) -> None:
+    """Let the moves of these accounts go on that wait until their trunks are written (`tasks.steps.move`)."""
+    waiting = sa.select(Request).where(
+        Request.account_id == sa.any_(sa.literal(list(account_ids), postgresql.ARRAY(sa.BigInteger))),
+        Request.kind == Kind.MOVE,
+        Request.step == StepName.CONFIRM,
+        Request.status.not_in(ENDED),
+    )
+    # A locked one looks by itself: to wait for it with trunks locked could be a deadlock.
+    for request in session.scalars(waiting.order_by(Request.id).with_for_update(skip_locked=True)):
+        request.make_due(now)
 
 
 def _lock_claimed(session: Session, ids: Sequence[int], lease: uuid.UUID) -> list[SipTrunk]:

@@ -125,9 +125,10 @@ TIMELINE: Mapping[str, str] = {
     "address_proved": N_("The new connection address is proved."),
     "numbers_replaced": N_("Instead of %(before)s the SIP trunk has now %(numbers)s."),
     "moved": N_(
-        "The account has moved to %(street)s, %(postal_code)s %(city)s. Emergency calls are routed by this address "
-        "from now on."
+        "The account has moved to %(street)s, %(postal_code)s %(city)s. The telephone network gets address and numbers "
+        "within moments."
     ),
+    "location_written": N_("The telephone network has the new address. Emergency calls are routed by it from now on."),
     "cancellation_received": N_(
         "We have received the cancellation of customer number %(customer_number)s: its contracts end with the end of "
         "%(day_text)s. Until then it can be taken back."

@@ -70,7 +70,7 @@ def test_a_location_moves(page: Page, portal: Portal, site: Site, clock: FakeClo
     page.reload()
     page.get_by_label(words["letter"]).fill(back.letter_code())
     page.get_by_role("button", name=words["prove"]).click()
-    back.advance()
+    back.advance_to_the_network()
     page.reload()
     expect(page.get_by_text(words["done"])).to_be_visible()
     page.get_by_role("link", name=words["dashboard"]).click()

@@ -35,7 +35,7 @@ from tasks.bulk.place import place_due
 from tasks.hints import sending_app
 from tasks.ports import Ports
 from tasks.runtime import Runtime
-from tests.due_work import advance_requests, send_messages
+from tests.due_work import advance_requests, send_messages, sync_registrar
 from tests.emptying import Emptying
 from tests.factories import NOW, PLENTY, fill_pool, make_main
 from tests.factories import SECRET as SECRET
@@ -108,6 +108,12 @@ class Back:
         advance_requests(self.runtime)
         send_messages(self.runtime)
         place_due(self.runtime, lambda: None)
+
+    def advance_to_the_network(self) -> None:
+        """Do due work, write due trunks to the registrar, and do the work that has waited for that."""
+        self.advance()
+        sync_registrar(self.runtime)
+        self.advance()
 
     def mail_to(self, address: str) -> tuple[str, str]:
         """Return the path of the link, and the code, in the newest mail to this address. Fail if either is missing."""

@@ -30,7 +30,7 @@ from models.requests.request_rights import concerns, may_change
 from models.requests.requests import Request
 from models.same_address import Place
 from models.staff.place_questions import answer_place_question, open_question_of
-from models.states import Reason, Status
+from models.states import Reason, Status, StepName
 from models.telephony.directory import DirectoryEntry
 from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.number_history import NumberAssignment
@@ -38,6 +38,7 @@ from models.telephony.number_pool import QUARANTINE, RESERVED
 from models.telephony.numbers import NumberBlock
 from models.telephony.place_answers import open_questions
 from models.telephony.trunks import SipTrunk, close_trunk
+from tasks.ports import GatewayUnavailable, NumberTaken
 from tests.factories import an_order, fill_pool, join, make_staff, make_user
 from tests.tasks.conftest import Pipeline
 from tests.tasks.steps.test_change import go_to, in_days
@@ -142,7 +143,7 @@ def test_a_move_changes_address_location_numbers_and_registrar_together(pipeline
     assert pipeline.request(id).status is Status.COMPLETED
     assert pipeline.codes(id) == [
         "move_received", "letter_sent", "replacement_reserved", "pending", "address_proved", "numbers_replaced",
-        "moved", "completed", "confirmed",
+        "moved", "location_written", "completed", "confirmed",
     ]  # fmt: skip
     [new] = blocks_of(pipeline, account_id)
     assert (new.id, new.trunk_id, new.size) == (reserved.id, old.trunk_id, old.size)
@@ -231,6 +232,52 @@ def test_until_its_day_everything_stays_and_on_it_all_changes(pipeline: Pipeline
     [record] = pipeline.registrar.trunks.values()
     assert record.postal_code == "80331"
     assert pipeline.codes(id).count("moved") == 1
+
+
+def test_the_move_is_confirmed_once_the_network_has_it(pipeline: Pipeline, account_id: int) -> None:
+    id = ask(pipeline, account_id)
+    go_to(pipeline, pipeline.clock.now)
+    prove(pipeline, id)
+    pipeline.mailer.sent.clear()
+    pipeline.registrar.failures = [NumberTaken("number_of_another_trunk")] * 2
+    go_to(pipeline, pipeline.clock.now)
+    [record] = pipeline.registrar.trunks.values()
+    request = pipeline.request(id)
+    assert (record.postal_code, request.status, request.step) == ("10179", Status.IN_PROGRESS, StepName.CONFIRM)
+    assert "location_written" not in pipeline.codes(id) and not request.can_cancel
+    assert refused_as_running(pipeline, account_id) == str(id)
+    go_to(pipeline, pipeline.clock.now + timedelta(minutes=11))
+    request = pipeline.request(id)
+    # The second attempt was refused, too.
+    assert (request.status, request.reason) == (Status.HELD, Reason.GATEWAY_REFUSED)
+    [told] = pipeline.mailer.sent
+    assert "Umzug" in told.text and "Notruf" not in told.text
+    go_to(pipeline, pipeline.clock.now + timedelta(minutes=1))
+    [record] = pipeline.registrar.trunks.values()
+    assert record.postal_code == "80331" and pipeline.request(id).status is Status.COMPLETED
+    pipeline.advance()
+    assert pipeline.codes(id)[-3:] == ["location_written", "completed", "confirmed"]
+    assert len(pipeline.mailer.sent) == 2 and "112" in pipeline.mailer.sent[-1].text
+
+
+def refused_as_running(pipeline: Pipeline, account_id: int) -> str | None:
+    """Return the id of the running move because of which another one is refused."""
+    with pytest.raises(AlreadyRequested) as error:
+        ask(pipeline, account_id, BERLIN)
+    return error.value.request_id
+
+
+def test_a_move_is_held_for_a_registrar_that_is_away(pipeline: Pipeline, account_id: int) -> None:
+    id = ask(pipeline, account_id)
+    go_to(pipeline, pipeline.clock.now)
+    prove(pipeline, id)
+    pipeline.registrar.failures = [GatewayUnavailable("away")] * 2
+    go_to(pipeline, pipeline.clock.now)
+    go_to(pipeline, pipeline.clock.now + timedelta(minutes=11))
+    request = pipeline.request(id)
+    assert (request.status, request.reason) == (Status.HELD, Reason.GATEWAY_UNAVAILABLE)
+    go_to(pipeline, pipeline.clock.now + timedelta(minutes=5))
+    assert pipeline.request(id).status is Status.COMPLETED
 
 
 def test_a_proof_that_comes_after_the_day_moves_then(pipeline: Pipeline, account_id: int) -> None:

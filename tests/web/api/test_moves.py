@@ -71,7 +71,7 @@ def test_a_move_says_what_goes_and_comes_is_proved_and_made(front: Front, back: 
     code = back.letter_code()
     proof = front.post(f"/requests/{body['id']}/proofs", {"kind": "letter_code", "code": code})
     assert proof.status_code == 200
-    back.advance()
+    back.advance_to_the_network()
     done = front.get(f"/requests/{body['id']}").get_json()
     assert done["status"] == "completed"
     assert done["move"]["replaced"][0]["first_number"] == first

@@ -172,7 +172,7 @@ def test_staff_see_the_new_address_of_a_move(front: Front, back: Back, desk: Des
     page = desk.page(of(id, "/dokument"))
     assert "Marienplatz 8 80331 München" in plain(page) and "50667" not in page
     desk.press(of(id, "/dokument"), page, decision="release")
-    back.advance()
+    back.advance_to_the_network()
     assert request_of(front, id).status is Status.COMPLETED
     with front.database.transaction() as session:
         assert session.get_one(Account, site.account.id).city == "München"

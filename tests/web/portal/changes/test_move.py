@@ -111,6 +111,8 @@ def test_a_finished_move_stands_on_dashboard_and_page(front: Front, site: Site, 
     page = get(front, sent.location)
     press(front, f"{sent.location}/brief", page, code=back.letter_code())
     back.advance()
+    assert "Abgeschlossen" not in plain(get(front, sent.location))
+    back.advance_to_the_network()
     seen = plain(get(front, sent.location))
     assert "Abgeschlossen" in seen and "Der Account ist umgezogen." in seen
     with front.database.transaction() as session:
@@ -172,6 +174,6 @@ def test_who_has_the_letter_needs_no_login(front: Front, site: Site, back: Back)
     done = stranger.post("/brief", data={**form, "code": back.letter_code()})
     assert_valid(done.text)
     assert "Die Adresse Marienplatz 8, 80331 München ist" in plain(done.text)
-    back.advance()
+    back.advance_to_the_network()
     come_in(front, front.manager.email)
     assert "Abgeschlossen" in plain(get(front, sent.location))
