@@ -33,6 +33,7 @@ from models.errors import (
     PricesChanged,
     RuleBroken,
 )
+from models.links.planned_detach import running_detach
 from models.orders.area_code_of_address import (
     Certainty,
     area_code_text,
@@ -42,8 +43,9 @@ from models.orders.area_code_of_address import (
     ensure_area_code,
 )
 from models.orders.orders import ensure_area_exists
-from models.people.audit_log import AuditEvent, record
-from models.people.rights import Action, Principal, counting_account, may
+from models.people.audit_log import AuditEntry, AuditEvent, record
+from models.people.rights import Action, Principal, counting_account, may, through_main
+from models.proofs.deadlines import VALID_FOR
 from models.proofs.proofs import AddressProof
 from models.requests.contract_end import ensure_before_end, running_move
 from models.requests.contract_requests import owner_of_contracts
@@ -193,7 +195,8 @@ def quote_move(session: Session, principal: Principal, account: Account, draft: 
     open trunk, and `AlreadyRequested` while another move of it is running. Raises `InvalidField` if the address is
     impossible or is the present one; if the area code is unknown or cannot fit the address; if the day is over, more
     than 366 days away, or after the end of a cancelled contract; if more numbers are requested; or if the person has
-    access to the account only through its main account, and the account is to be detached by that day.
+    access to the account only through its main account, and the account is to be detached by that day, or before the
+    time for the proof is over.
     """
     if account.state is not AccountState.ACTIVE or not may(principal, Action.CHANGE_CONTRACT, account):
         raise Forbidden
@@ -221,6 +224,10 @@ def quote_move(session: Session, principal: Principal, account: Account, draft: 
         AddressProof.address_key == place.key,
         AddressProof.proved_at.is_not(None),
     )
+    # People of the location alone do not see what the main account has proved: they read of a letter.
+    is_proved = session.scalar(proved.limit(1)) is not None
+    if not is_proved:
+        _ensure_proved_before_detachment(session, principal, account, now)
     return MoveQuote(
         place,
         area_code,
@@ -229,8 +236,7 @@ def quote_move(session: Session, principal: Principal, account: Account, draft: 
         goes,
         [one for block in goes for one in _within(session, account, block) if not _is_inside(one, block)],
         running_lines(session, account, now),
-        # People of the location alone do not see what the main account has proved: they read of a letter.
-        is_proved=session.scalar(proved.limit(1)) is not None,
+        is_proved=is_proved,
         in_stock=area_code is None or all(pool_has(session, area_code, block.size, now) for block in goes),
     )
 
@@ -238,13 +244,16 @@ def quote_move(session: Session, principal: Principal, account: Account, draft: 
 def ensure_movable(session: Session, request: Request) -> list[str]:
     """Return the area codes that the account's numbers will have after the move.
 
-    Raises `RuleBroken` if the account is not active or has no open trunk, and `AreaCodeRefused` if a number cannot stay
-    of which that was not said when the move was asked for.
+    Raises `RuleBroken` if the account is not active or has no open trunk, or if the address is not proved yet and the
+    account has left the main account through which the move was asked for. Raises `AreaCodeRefused` if a number cannot
+    stay of which that was not said when the move was asked for.
     """
     account = request.account
     assert account is not None
     if account.state is not AccountState.ACTIVE:
         raise RuleBroken(Reason.ACCOUNT_CLOSED)
+    if request.address_proved_at is None and _has_left_who_asked(session, request):
+        raise RuleBroken(Reason.NOT_ATTACHED)
     if not trunks_of(session, account):
         raise RuleBroken(Reason.TRUNK_CLOSED)
     stays, goes = _divided(session, account, request.place)
@@ -322,6 +331,26 @@ def _ensure_no_numbers_asked(session: Session, account: Account) -> None:
     )
     if session.scalar(asked.limit(1)) is not None:
         raise InvalidField("effective_on", "numbers_planned")
+
+
+def _ensure_proved_before_detachment(session: Session, principal: Principal, account: Account, now: datetime) -> None:
+    """Raise `InvalidField` if the account leaves the main account of the person in the time that the proof may take."""
+    if through_main(principal, Action.CHANGE_CONTRACT, account) is None:
+        return
+    detach = running_detach(session, account)
+    if detach is not None and (leaves_on := detach.effective_on or berlin_day(now)) <= berlin_day(now + VALID_FOR):
+        raise InvalidField("effective_on", "detached_before_proof", leaves_on)
+
+
+def _has_left_who_asked(session: Session, request: Request) -> bool:
+    """Return whether the move was asked for by a right in a main account that the account has left since."""
+    asked = sa.select(AuditEntry.through_id).where(
+        AuditEntry.account_id == request.account_id,
+        AuditEntry.deed == AuditEvent.MOVE_ASKED,
+        AuditEntry.at == request.created_at,
+    )
+    through = session.scalar(asked.limit(1))
+    return through is not None and request.account is not None and through != request.account.main_id
 
 
 def _divided(session: Session, account: Account, place: Place) -> tuple[list[NumberBlock], list[NumberBlock]]:

@@ -50,9 +50,9 @@ def ensure_no_change_is_lost(session: Session, account: Account, day: date | Non
     """Raise `InvalidField` if people who would lose access by the detachment have planned a change for the account.
 
     These are people without a role of their own in the account that may change contracts. A planned change is one of
-    the contract, or a request for numbers, that takes effect on the day `day` of the detachment (None: today) or later,
-    is held, or waits for a certificate of need. The error's `allowed` is the last day of such a change, at least today.
-    A cancellation is no obstacle: the account's administrators can withdraw it.
+    the contract, a move, or a request for numbers, that takes effect on the day `day` of the detachment (None: today)
+    or later, is held, or waits for a certificate of need or the proof of an address. The error's `allowed` is the last
+    day of such a change, at least today. A cancellation is no obstacle: the account's administrators can withdraw it.
     """
     keeps = sa.select(Membership.user_id).where(
         Membership.account_id == account.id, Membership.role.in_(LEADS), Membership.user_id == Request.requested_by
@@ -62,8 +62,13 @@ def ensure_no_change_is_lost(session: Session, account: Account, day: date | Non
         Request.account_id == account.id,
         Request.kind.in_(CONTRACT_CHANGES),
         Request.status.not_in(ENDED),
-        # Without a day it is done at once, unless its numbers have to be stocked first, or need a certificate.
-        sa.or_(Request.effective_on >= (day or today), Request.status.in_((Status.HELD, Status.PENDING))),
+        # Without a day it is done at once, unless its numbers have to be stocked first, or need a certificate. A move
+        # waits for a proof, as soon as a worker has seen it.
+        sa.or_(
+            Request.effective_on >= (day or today),
+            Request.status.in_((Status.HELD, Status.PENDING)),
+            sa.and_(Request.kind == Kind.MOVE, Request.status == Status.ACKNOWLEDGED),
+        ),
         ~keeps.exists(),
     )
     last = session.scalar(lost)

@@ -109,6 +109,10 @@ RULES: Mapping[str, str] = {
         "The account leaves the main account on %(allowed)s. Choose an earlier day; for a later one the account's own "
         "administrators ask."
     ),
+    "detached_before_proof": N_(
+        "The account leaves the main account on %(allowed)s, and the new address may be proved only after that. The "
+        "account's own administrators can order the move."
+    ),
     "detach_planned": N_(
         "The other side has planned the detachment for %(allowed)s. You can choose an earlier day, or none for at once."
     ),

@@ -18,6 +18,7 @@ from models.changes.more_numbers import NumbersDraft, submit_numbers
 from models.changes.moves import MoveDraft, quote_move, submit_move
 from models.contracts.contracts import ContractItem
 from models.errors import AlreadyRequested, Forbidden, InvalidField, LimitReached, PricesChanged
+from models.links.links import submit_detach
 from models.orders.number_release import release_numbers
 from models.orders.orders import cancel_and_release
 from models.orders.restocking import restock
@@ -374,6 +375,48 @@ def test_a_proved_move_goes_on_under_another_main_account(pipeline: Pipeline, ac
     go_to(pipeline, first_moment(day))
     request = pipeline.request(id)
     assert (request.status, request.main_id) == (Status.COMPLETED, account_id)
+
+
+@pytest.mark.parametrize("days", [None, 2], ids=["at once", "on a day"])
+def test_a_move_that_is_proved_after_the_account_has_left_is_not_that_of_the_former_main_account(
+    pipeline: Pipeline, account_id: int, days: int | None
+) -> None:
+    id = ask(pipeline, account_id, day=in_days(pipeline, days) if days is not None else None)
+    go_to(pipeline, pipeline.clock.now)
+    with pipeline.runtime.database.transaction() as session:
+        detach(session, pipeline.main.id, account_id)
+    prove(pipeline, id)
+    go_to(pipeline, pipeline.clock.now + timedelta(days=3))
+    request = pipeline.request(id)
+    assert (request.status, request.reason) == (Status.REJECTED, Reason.NOT_ATTACHED)
+    with pipeline.runtime.database.transaction() as session:
+        assert session.get_one(Account, account_id).postal_code == "10179"
+
+
+def test_before_a_detachment_the_main_account_moves_only_what_is_proved(pipeline: Pipeline, account_id: int) -> None:
+    day = in_days(pipeline, 14)
+    with pipeline.runtime.database.transaction() as session:
+        account, member = session.get_one(Account, account_id), make_user(session)
+        join(session, member, account)
+        local = principal_of(session, member)
+        planned = submit_detach(session, pipeline.manager, account, "de", pipeline.clock.now, day).id
+    with pytest.raises(InvalidField) as error:
+        ask(pipeline, account_id)
+    assert (error.value.code, error.value.allowed) == ("detached_before_proof", day)
+    id = ask(pipeline, account_id, person=local)
+    with pipeline.runtime.database.transaction() as session:
+        cancel_and_release(session.get_one(Request, id), Reason.CANCELLED_BY_REQUESTER, pipeline.clock.now)
+        cancel_and_release(session.get_one(Request, planned), Reason.CANCELLED_BY_REQUESTER, pipeline.clock.now)
+        account = session.get_one(Account, account_id)
+        # Far enough for a letter; then the move comes first, also if no worker has seen it yet.
+        later = submit_detach(session, pipeline.manager, account, "de", pipeline.clock.now, in_days(pipeline, 15)).id
+    ask(pipeline, account_id)
+    with pipeline.runtime.database.transaction() as session:
+        account = session.get_one(Account, account_id)
+        cancel_and_release(session.get_one(Request, later), Reason.CANCELLED_BY_REQUESTER, pipeline.clock.now)
+        with pytest.raises(InvalidField) as lost:
+            submit_detach(session, pipeline.manager, account, "de", pipeline.clock.now, in_days(pipeline, 1))
+    assert lost.value.code == "change_is_lost"
 
 
 def test_what_staff_have_to_confirm_is_held_and_answered(pipeline: Pipeline, account_id: int) -> None:
