@@ -45,6 +45,7 @@ from models.orders.area_code_of_address import (
 from models.orders.orders import ensure_area_exists
 from models.people.audit_log import AuditEntry, AuditEvent, record
 from models.people.rights import Action, Principal, counting_account, may, through_main
+from models.people.users import principal_of
 from models.proofs.deadlines import VALID_FOR
 from models.proofs.proofs import AddressProof
 from models.requests.contract_end import ensure_before_end, running_move
@@ -58,6 +59,7 @@ from models.same_address import Place
 from models.states import ENDED, AccountState, Kind, Reason, StepName
 from models.telephony.directory import entry_of
 from models.telephony.forwarding import CallForwarding, forwardings_within
+from models.telephony.forwarding_changes import remove_moved
 from models.telephony.holdings import trunks_of
 from models.telephony.number_history import renew_history
 from models.telephony.number_pool import free_reserved_block, give_reserved_block, pool_has, release_block
@@ -86,10 +88,11 @@ class MoveQuote:
     """The consequences of a move to `place`: which number blocks stay, and which go because of another Ortsnetz.
 
     Each block of `goes` is replaced by one of the same size with the area code `area_code`, which is None if all stay.
-    `lost` are the forwardings that are deleted, as their numbers are not all of one block. `lines` are the products of
-    the contracts, whose prices stay. `effective_on` is the day in Berlin with whose start the account moves, None if at
-    once. `is_proved` is whether the company has proved the new address already. `in_stock`: the pool has the new
-    blocks.
+    `lost` are the forwardings that are deleted, as their numbers are not all of one block. `aimed` are forwardings to a
+    number that goes, with their accounts: of this account and of others of the company that the person may see. They
+    reach nobody after the move. `lines` are the products of the contracts, whose prices stay. `effective_on` is the day
+    in Berlin with whose start the account moves, None if at once. `is_proved` is whether the company has proved the new
+    address already. `in_stock`: the pool has the new blocks.
     """
 
     place: Place
@@ -98,6 +101,7 @@ class MoveQuote:
     stays: Sequence[NumberBlock]
     goes: Sequence[NumberBlock]
     lost: Sequence[CallForwarding]
+    aimed: Sequence[tuple[Account, CallForwarding]]
     lines: tuple[PriceLine, ...]
     is_proved: bool
     in_stock: bool
@@ -109,12 +113,14 @@ class MoveQuote:
 
     @property
     def shown_text(self) -> str:
-        """Return what the page has said as one text, which the form sends back: numbers that go, where to, and costs.
+        """Return what the page has said as one text, which the form sends back to show whether that has changed.
 
-        It shows whether anything of that has changed since.
+        It has the address, the numbers that go, the forwardings that are deleted or lead nowhere, and the costs.
         """
         goes = ",".join(str(block.id) for block in self.goes)
-        return f"{self.place.key}-{self.area_code or ''}-{goes}-{len(self.stays)}-{self.costs.monthly.net}"
+        forwardings = ",".join(str(one.id) for one in [*self.lost, *(one for _, one in self.aimed)])
+        to, costs = f"{self.place.key}-{self.area_code or ''}", self.costs.monthly.net
+        return f"{to}-{goes}-{len(self.stays)}-{forwardings}-{costs}"
 
 
 def submit_move(
@@ -234,7 +240,8 @@ def quote_move(session: Session, principal: Principal, account: Account, draft: 
         day,
         stays,
         goes,
-        [one for block in goes for one in _within(session, account, block) if not _is_inside(one, block)],
+        _lost(session, account, goes),
+        [(own, one) for own, one in forwardings_to(session, account, goes) if may(principal, Action.VIEW, own)],
         running_lines(session, account, now),
         is_proved=is_proved,
         in_stock=area_code is None or all(pool_has(session, area_code, block.size, now) for block in goes),
@@ -265,12 +272,13 @@ def ensure_movable(session: Session, request: Request) -> list[str]:
     return sorted(codes | ({request.area_code} if request.area_code is not None else set()))
 
 
-def make_move(session: Session, request: Request, now: datetime) -> None:
+def make_move(session: Session, request: Request, now: datetime) -> Sequence[CallForwarding]:
     """Carry out a move: the account gets the new address, and its trunks the new numbers, in the present transaction.
 
     The blocks that go return to the pool after their quarantine; each reserved block takes the place of one on its
     trunk and in the contract. Forwardings and a directory entry for numbers of a block go over to the numbers with the
-    same last digits; a forwarding whose numbers are not all of one block is deleted. The history of numbers gets the
+    same last digits; a forwarding whose numbers are not all of one block is deleted, which the audit log has, and
+    returned. The history of numbers gets the
     new address, and a registrar update of each trunk is scheduled. A block that the account has given back meanwhile is
     not replaced. Adds timeline entries. Safe to run twice. Locks account, trunks and blocks. Raises `RuleBroken` if the
     account is not active or has no open trunk.
@@ -289,6 +297,10 @@ def make_move(session: Session, request: Request, now: datetime) -> None:
     session.flush()
     moved = [one for one in moved_blocks_of(session, request) if one.moved_at is None]
     blocks = _locked_blocks(session, {id for one in moved for id in (one.block_id, one.replacement_id) if id})
+    going = [block for one in moved if (block := blocks[one.block_id]).account_id == account.id]
+    lost = _lost(session, account, going)
+    person = principal_of(session, request.requester) if request.requester is not None else None
+    remove_moved(session, person, account, lost, now)
     for one in moved:
         assert one.replacement_id is not None
         goes, comes = blocks[one.block_id], blocks[one.replacement_id]
@@ -308,6 +320,28 @@ def make_move(session: Session, request: Request, now: datetime) -> None:
     for trunk in trunks:
         trunk.changed(now)
     session.flush()
+    return lost
+
+
+def forwardings_to(
+    session: Session, account: Account, blocks: Collection[NumberBlock]
+) -> Sequence[tuple[Account, CallForwarding]]:
+    """Return the forwardings to numbers of the blocks, with their accounts: the account and others of its company.
+
+    Sorted by customer number. They include those of accounts that the people of this account may not see.
+    """
+    if not blocks:
+        return []
+    company = owner_of_contracts(account)
+    target = sa.cast(sa.func.substr(CallForwarding.target, 2), sa.BigInteger)
+    within = [target.between(block.first_number, block.last_number) for block in blocks]
+    query = (
+        sa.select(Account, CallForwarding)
+        .join(Account, Account.id == CallForwarding.account_id)
+        .where(sa.or_(Account.id == company, Account.main_id == company), sa.or_(*within))
+        .order_by(Account.customer_number, CallForwarding.id)
+    )
+    return [(own, one) for own, one in session.execute(query)]
 
 
 def agreed_move(request: Request) -> tuple[Place, Place, Costs]:
@@ -387,6 +421,12 @@ def _is_inside(forwarding: CallForwarding, block: NumberBlock) -> bool:
     return block.first_number <= first and last <= block.last_number
 
 
+def _lost(session: Session, account: Account, goes: Collection[NumberBlock]) -> list[CallForwarding]:
+    """Return the forwardings that lose numbers of the blocks `goes`, and whose numbers are not all of one block."""
+    found = {one.id: one for block in goes for one in _within(session, account, block) if not _is_inside(one, block)}
+    return list(found.values())
+
+
 def _replace(session: Session, account: Account, goes: NumberBlock, comes: NumberBlock, now: datetime) -> None:
     """Give the block `comes` the place of `goes` on its trunk, in the contract, forwardings and the directory."""
     distance = comes.first_number - goes.first_number
@@ -394,8 +434,6 @@ def _replace(session: Session, account: Account, goes: NumberBlock, comes: Numbe
         if _is_inside(forwarding, goes) and forwarding.numbers is not None:
             first, last = forwarding.numbers
             forwarding.first_number, forwarding.last_number = first + distance, last + distance
-        else:
-            session.delete(forwarding)
     entry = entry_of(session, account)
     if entry is not None and entry.withdrawn_at is None and goes.first_number <= entry.number <= goes.last_number:
         entry.number += distance

@@ -138,6 +138,28 @@ def remove_with_numbers(
         _schedule(session, account, now)
 
 
+def remove_moved(
+    session: Session,
+    person: Principal | None,
+    account: Account,
+    forwardings: Collection[CallForwarding],
+    now: datetime,
+) -> None:
+    """Delete these forwardings of the account, because it moves and their numbers are not all of one block.
+
+    Records each deletion in the account's audit log as done by `person`, who has ordered the move; by the carrier if
+    that is None. The caller must have locked the account, and schedules the registrar update.
+    """
+    for forwarding in forwardings:
+        session.delete(forwarding)
+        facts = _facts(forwarding)
+        if person is None:
+            record_of_carrier(session, account, AuditEvent.FORWARDING_REMOVED, now, facts)
+        else:
+            record(session, person, account, AuditEvent.FORWARDING_REMOVED, Action.CHANGE_CONTRACT, now, facts)
+    session.flush()
+
+
 def target_of(typed: str) -> str:
     """Return the typed target number of a forwarding in E.164 with the plus sign.
 

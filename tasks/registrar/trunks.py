@@ -200,7 +200,8 @@ def _record(claim: Claim, outcomes: dict[int, GatewayError | None]) -> None:
             else:
                 trunk.attempts += 1
                 trunk.make_due(now + runtime.retry.pause(trunk.attempts))
-        _wake_moves(session, written, now)
+        if written:
+            _wake_moves(session, written, now)
     claim.give_back(locked)
     failed = [repr(failure) for failure in outcomes.values() if failure is not None]
     log.info("trunks.written", count=len(outcomes) - len(failed))

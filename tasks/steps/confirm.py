@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from models.accounts.accounts import Account, ids_by_customer_number
 from models.accounts.contract_holders import holder_of
 from models.bulk.bulk import Bulk
+from models.changes.moves import forwardings_to
 from models.changes.quotes import agreed_quote
 from models.contracts.catalogue import all_products
 from models.messages.outbox import Message, Recipient, queue_message
@@ -22,13 +23,16 @@ from models.orders.local_user import invite_local_user
 from models.people.rights import LEADS, Action, may
 from models.people.users import User, administrators_of, people_to_tell, principal_of
 from models.proofs.proofs import Consent, Decision, MainConsent
+from models.requests.moved_blocks import replacements_of
 from models.requests.requests import Request
+from models.requests.timeline import TimelineEntry
 from models.states import OF_CONTRACTS, Kind, Reason, Status
 from models.values import Locale
 from tasks.outbox.price_facts import agreed_lines, price_facts
 from tasks.outbox.what_changes import added_numbers, changed_terms, moved_terms
 from tasks.steps.move import wait_for_network
 from tasks.steps.step import Outcome, Work
+from tasks.wording.formats import forwarding_text
 from tasks.wording.reasons import reason_text
 
 _OF_CONTACT = ("location_name", "street", "postal_code", "city", "numbers")
@@ -57,8 +61,32 @@ def confirm(work: Work, request: Request) -> Outcome:
             told.add(recipient.address)
             own = {"is_invited": is_invited and recipient.address.lower() == request.local_user_email}
             facts = more | own if template == "order_completed_contact" else more
+            if request.kind is Kind.MOVE:
+                facts = facts | _of_forwardings(work, request, recipient)
             _queue(work, request, template, recipient, facts, announced=True)
     return None
+
+
+def _of_forwardings(work: Work, request: Request, to: Recipient) -> dict[str, Any]:
+    """Return mail variables about a move: the forwardings that were deleted, and those that lead to an old number.
+
+    Each is one line. Of the latter there are only those of accounts that the recipient may see.
+    """
+    assert request.account is not None
+    session = work.session
+    entries = sa.select(TimelineEntry.facts).where(
+        TimelineEntry.request_id == request.id, TimelineEntry.code == "forwarding_lost"
+    )
+    lost = [f"{facts['numbers']} → {facts['target']}" for facts in session.scalars(entries.order_by(TimelineEntry.id))]
+    goes = [goes for goes, _ in replacements_of(session, request)]
+    reader = session.scalars(sa.select(User).where(User.email == to.address)).one()
+    person = principal_of(session, reader)
+    aimed = [
+        f"{own.name} ({own.customer_number}) {forwarding_text(one.numbers, one.target)}"
+        for own, one in forwardings_to(session, request.account, goes)
+        if may(person, Action.VIEW, own)
+    ]
+    return {"lost": lost, "aimed": aimed}
 
 
 def queue_end_mails(work: Work, request: Request) -> None:

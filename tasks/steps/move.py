@@ -15,6 +15,7 @@ from models.requests.requests import Request
 from models.states import Reason, Status
 from models.telephony.trunks import SipTrunk, TrunkState
 from tasks.steps.step import Hold, Outcome, Postpone, Work
+from tasks.wording.formats import number_text, numbers_text
 
 _LOOK_AGAIN = timedelta(seconds=10)
 """How often a move looks whether its trunks are written; usually the worker that has written one wakes it."""
@@ -30,7 +31,9 @@ def move(work: Work, request: Request) -> Outcome:
     reserved blocks, if the account is not active, has no open trunk, or has a number that cannot stay and of which that
     was not said. Safe to run twice: the change and the request's next step are saved in one transaction.
     """
-    make_move(work.session, request, work.now)
+    for lost in make_move(work.session, request, work.now):
+        assert lost.numbers is not None
+        request.note(work.now, "forwarding_lost", numbers=numbers_text(*lost.numbers), target=number_text(lost.target))
     place = request.place
     request.note(work.now, "moved", street=place.street, postal_code=place.postal_code, city=place.city)
     return None

@@ -74,6 +74,17 @@ def number_text(number: str) -> str:
     return phonenumbers.format_number(parsed, form.NATIONAL if parsed.country_code == 49 else form.INTERNATIONAL)
 
 
+def numbers_text(first: int, last: int) -> str:
+    """Format the numbers from `first` to `last`, which have the digits of E.164: '030 123450 … 030 123459'."""
+    texts = [number_text(f"+{number}") for number in (first, last)]
+    return texts[0] if first == last else " … ".join(texts)
+
+
+def forwarding_text(numbers: tuple[int, int] | None, target: str) -> str:
+    """Format a call forwarding: '030 123450 … 030 123459 → 0221 123456', or '→ 0221 123456' for all numbers."""
+    return f"{numbers_text(*numbers)} → {number_text(target)}" if numbers is not None else f"→ {number_text(target)}"
+
+
 def are_several(numbers: str) -> bool:
     """Return whether a text names more than one phone number: a block ('030 2312551-0 … -9') or a list.
 

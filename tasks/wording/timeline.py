@@ -124,6 +124,9 @@ TIMELINE: Mapping[str, str] = {
     "replacement_reserved": N_("Reserved for you: %(numbers)s, in place of %(before)s."),
     "address_proved": N_("The new connection address is proved."),
     "numbers_replaced": N_("Instead of %(before)s the SIP trunk has now %(numbers)s."),
+    "forwarding_lost": N_(
+        "The call forwarding of %(numbers)s to %(target)s is deleted, because its numbers were not all of one block."
+    ),
     "moved": N_(
         "The account has moved to %(street)s, %(postal_code)s %(city)s. The telephone network gets address and numbers "
         "within moments."

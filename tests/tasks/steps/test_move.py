@@ -11,17 +11,18 @@ import sqlalchemy as sa
 
 from models.accounts.accounts import Account
 from models.accounts.company_limits import Limits
-from models.accounts.hierarchy import detach
+from models.accounts.hierarchy import attach, detach
 from models.calendar_days import first_moment
 from models.changes.cancellations import submit_cancellation
 from models.changes.more_numbers import NumbersDraft, submit_numbers
-from models.changes.moves import MoveDraft, quote_move, submit_move
+from models.changes.moves import MoveDraft, MoveQuote, quote_move, submit_move
 from models.contracts.contracts import ContractItem
 from models.errors import AlreadyRequested, Forbidden, InvalidField, LimitReached, PricesChanged
 from models.links.links import submit_detach
 from models.orders.number_release import release_numbers
 from models.orders.orders import cancel_and_release
 from models.orders.restocking import restock
+from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Principal
 from models.people.users import principal_of
 from models.proofs.order_codes import answer_letter, enter_letter_code
@@ -31,7 +32,7 @@ from models.requests.request_rights import concerns, may_change
 from models.requests.requests import Request
 from models.same_address import Place
 from models.staff.place_questions import answer_place_question, open_question_of
-from models.states import Reason, Status, StepName
+from models.states import Origin, Reason, Status, StepName
 from models.telephony.directory import DirectoryEntry
 from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.number_history import NumberAssignment
@@ -40,7 +41,8 @@ from models.telephony.numbers import NumberBlock
 from models.telephony.place_answers import open_questions
 from models.telephony.trunks import SipTrunk, close_trunk
 from tasks.ports import GatewayUnavailable, NumberTaken
-from tests.factories import an_order, fill_pool, join, make_staff, make_user
+from tasks.wording.formats import number_text
+from tests.factories import an_order, fill_pool, join, make_account, make_staff, make_user
 from tests.tasks.conftest import Pipeline
 from tests.tasks.steps.test_change import go_to, in_days
 
@@ -144,7 +146,7 @@ def test_a_move_changes_address_location_numbers_and_registrar_together(pipeline
     assert pipeline.request(id).status is Status.COMPLETED
     assert pipeline.codes(id) == [
         "move_received", "letter_sent", "replacement_reserved", "pending", "address_proved", "numbers_replaced",
-        "moved", "location_written", "completed", "confirmed",
+        "forwarding_lost", "moved", "location_written", "completed", "confirmed",
     ]  # fmt: skip
     [new] = blocks_of(pipeline, account_id)
     assert (new.id, new.trunk_id, new.size) == (reserved.id, old.trunk_id, old.size)
@@ -173,6 +175,68 @@ def test_a_move_changes_address_location_numbers_and_registrar_together(pipeline
     assert new.display in done.text.replace("\u2068", "").replace("\u2069", "")
     # The contract goes on as it was: nothing is charged for the move.
     assert pipeline.request(id).price_lines == pipeline.request(id).replaced_lines
+
+
+def test_forwardings_that_are_lost_or_lead_nowhere_are_told_to_those_who_may_see_them(
+    pipeline: Pipeline, account_id: int
+) -> None:
+    [old] = blocks_of(pipeline, account_id)
+    first, last = old.first_number, old.last_number
+    id = ask(pipeline, account_id)
+    go_to(pipeline, pipeline.clock.now)
+    # Saved after the order, so that no page has said it.
+    forward(pipeline, account_id, first - 20, last, "+4915123456780")
+    with pipeline.runtime.database.transaction() as session:
+        other = make_account(session, name="Lager")
+        attach(session, pipeline.main.id, other.id, Origin.LINK, pipeline.clock.now)
+        foreign, member = make_account(session, name="Fremd"), make_user(session)
+        join(session, member, session.get_one(Account, account_id))
+        for aiming in (other, foreign):
+            target = f"+{first + 4}"
+            session.add(CallForwarding(account_id=aiming.id, condition=Condition.ALWAYS, target=target))
+        target = f"+{last + 1}"
+        session.add(CallForwarding(account_id=other.id, condition=Condition.BUSY, target=target))
+    prove(pipeline, id)
+    pipeline.mailer.sent.clear()
+    go_to(pipeline, pipeline.clock.now)
+    assert pipeline.codes(id).count("forwarding_lost") == 1
+    with pipeline.runtime.database.transaction() as session:
+        assert session.scalars(sa.select(CallForwarding.account_id)).all() == [other.id, foreign.id, other.id]
+        [logged] = session.scalars(sa.select(AuditEntry).where(AuditEntry.deed == AuditEvent.FORWARDING_REMOVED))
+    assert (logged.account_id, logged.user_id) == (account_id, pipeline.manager.user_id)
+    assert (logged.facts["numbers"], logged.facts["target"]) == ([first - 20, last], "+4915123456780")
+    mails = {mail.recipient_address: mail.text for mail in pipeline.mailer.sent}
+    assert set(mails) == {pipeline.manager.email, member.email}
+    aimed = f"Lager ({other.customer_number}) → {number_text(f'+{first + 4}')}"
+    for address, text in mails.items():
+        assert "→ 01512 3456780" in text and "Fremd" not in text
+        assert (aimed in text, text.count("Lager")) == ((True, 1) if address == pipeline.manager.email else (False, 0))
+
+
+def test_the_quote_names_each_forwarding_that_is_lost_or_leads_nowhere(pipeline: Pipeline, account_id: int) -> None:
+    [old] = blocks_of(pipeline, account_id)
+    with pipeline.runtime.database.transaction() as session:
+        second = session.get_one(NumberBlock, old.id + 1)
+        assert second.first_number == old.last_number + 1
+        account, trunk_id = session.get_one(Account, account_id), old.trunk_id
+        second.account_id, second.trunk_id = account_id, trunk_id
+        other, member = make_account(session), make_user(session)
+        attach(session, pipeline.main.id, other.id, Origin.LINK, pipeline.clock.now)
+        join(session, member, account)
+        session.add(CallForwarding(account_id=other.id, condition=Condition.ALWAYS, target=f"+{second.last_number}"))
+        manager, local = pipeline.manager, principal_of(session, member)
+    draft = MoveDraft(MUNICH, None, None, "de")
+
+    def quote(person: Principal) -> MoveQuote:
+        with pipeline.runtime.database.transaction() as session:
+            return quote_move(session, person, session.get_one(Account, account_id), draft, pipeline.clock.now)
+
+    before = quote(manager)
+    # Of both blocks that go.
+    forward(pipeline, account_id, old.first_number, old.last_number + 1, "+4915123456780")
+    after = quote(manager)
+    assert (len(before.lost), len(after.lost)) == (0, 1) and before.shown_text != after.shown_text
+    assert [own.id for own, _ in after.aimed] == [other.id] and quote(local).aimed == []
 
 
 def pairs(pipeline: Pipeline, id: UUID) -> list[tuple[NumberBlock, NumberBlock]]:

@@ -29,6 +29,7 @@ from models.values import AREA_CODE
 from tasks.outbox.what_changes import MovedTerms
 from tasks.wording.company_limits import limit_text
 from tasks.wording.fields import field_error
+from tasks.wording.formats import forwarding_text
 from web.portal.orders.forms import LocationForm
 from web.portal.orders.number_hints import Hints, hints_for
 from web.portal.page.account_access import ensure_right, get_visible_account
@@ -133,7 +134,13 @@ def move_account(customer_number: str) -> Response | str | tuple[str, int]:
         return _render("move", account, form, sheet=sheet, blocks=blocks), 422 if form.errors else 200
     changed = form.shown.data not in ("", None, sheet.quote.shown_text)
     form.shown.data = sheet.quote.shown_text
-    return _render("confirm_move", account, form, sheet=sheet, changed=changed, days=QUARANTINE.days)
+    lost = [forwarding_text(one.numbers, one.target) for one in sheet.quote.lost]
+    aimed = [
+        f"{own.name} ({own.customer_number}) {forwarding_text(one.numbers, one.target)}"
+        for own, one in sheet.quote.aimed
+    ]
+    facts = {"changed": changed, "days": QUARANTINE.days, "lost": lost, "aimed": aimed}
+    return _render("confirm_move", account, form, sheet=sheet, **facts)
 
 
 def _sheet(database: Session, form: MoveForm, account: Account, *, valid: bool) -> _Sheet:

@@ -6,14 +6,16 @@ import pytest
 import sqlalchemy as sa
 
 from models.accounts.accounts import Account
+from models.accounts.hierarchy import attach
 from models.contracts.contracts import ContractItem
 from models.people.audit_log import AuditEvent
 from models.requests.requests import Request
 from models.states import Origin, Status
+from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.number_pool import RESERVED
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk
-from tests.factories import NOW, fill_pool
+from tests.factories import NOW, fill_pool, make_account
 from tests.web.conftest import Back, Front, form_token
 from tests.web.html import assert_valid
 from tests.web.portal.accounts.sites import Site, come_in, deeds, get, give_numbers, make_site
@@ -162,6 +164,21 @@ def test_in_english_it_says_the_same(front: Front, site: Site) -> None:
     shown = show_prices(front, path_of(site), **MUNICH, area_code="", effective_on="")
     text = plain(shown.text)
     assert "These cannot stay, because the new address is in another Ortsnetz" in text and "Order the move" in text
+
+
+def test_forwardings_that_are_deleted_or_lead_nowhere_are_named_first(front: Front, site: Site) -> None:
+    with front.database.transaction() as session:
+        block = session.scalars(sa.select(NumberBlock).where(NumberBlock.account_id == site.account.id)).one()
+        other = make_account(session, name="Lager")
+        attach(session, front.main.id, other.id, Origin.LINK, NOW)
+        own = {"first_number": block.first_number - 10, "last_number": block.last_number, "target": "+4915123456780"}
+        session.add(CallForwarding(account_id=site.account.id, condition=Condition.BUSY, **own))
+        to = f"+{block.first_number + 4}"
+        session.add(CallForwarding(account_id=other.id, condition=Condition.ALWAYS, target=to))
+    come_in(front, front.manager.email)
+    text = plain(show_prices(front, path_of(site), **MUNICH, area_code="", effective_on="").text)
+    assert "werden gelöscht, weil ihre Rufnummern nicht alle aus einem Block sind: 0221" in text
+    assert f"niemanden, bis Sie ihnen eine neue Rufnummer geben: Lager ({other.customer_number}) → 0221" in text
 
 
 def test_who_has_the_letter_needs_no_login(front: Front, site: Site, back: Back) -> None:
