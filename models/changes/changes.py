@@ -28,7 +28,7 @@ from models.errors import AlreadyRequested, Forbidden, InvalidField, NotFound, P
 from models.links.collective_invoices import is_billed_together
 from models.links.planned_detach import running_detach
 from models.orders.orders import ensure_channels
-from models.people.audit_log import AuditEvent, record
+from models.people.audit_log import AuditEntry, AuditEvent, record
 from models.people.rights import Action, Principal, may, through_main
 from models.requests.contract_end import ensure_before_end
 from models.requests.effective_days import day_to_wait_for
@@ -258,6 +258,20 @@ def ensure_not_detached_before(
     detach = running_detach(session, account)
     if detach is not None and (leaves_on := detach.effective_on or berlin_day(now)) <= day:
         raise InvalidField(field, "detached_before", leaves_on)
+
+
+def ensure_asked_from_within(session: Session, request: Request, asked: AuditEvent) -> None:
+    """Raise `RuleBroken` if a request was made by a right in a main account that the account has left since.
+
+    `asked` is the event that the audit log has of the request. Call it for what waits for a proof or for the carrier:
+    the detachment may have been planned already when such a request was made.
+    """
+    entry = sa.select(AuditEntry.through_id).where(
+        AuditEntry.account_id == request.account_id, AuditEntry.deed == asked, AuditEntry.at == request.created_at
+    )
+    through = session.scalar(entry.limit(1))
+    if through is not None and request.account is not None and through != request.account.main_id:
+        raise RuleBroken(Reason.NOT_ATTACHED)
 
 
 def _product(session: Session, key: str, before: TrunkTerms, now: datetime) -> Product:

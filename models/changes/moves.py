@@ -20,7 +20,7 @@ from models.accounts.company_limits import USUAL_LIMITS, Limit, Limits, lock_lim
 from models.accounts.locks import lock_accounts, lock_active_account
 from models.calendar_days import berlin_day
 from models.changes.cancellations import running_lines
-from models.changes.changes import ensure_not_detached_before, ensure_not_leaving_invoice
+from models.changes.changes import ensure_asked_from_within, ensure_not_detached_before, ensure_not_leaving_invoice
 from models.contracts.catalogue import PriceLine
 from models.contracts.contracts import Contract, ContractItem
 from models.contracts.costs import Costs, costs_of
@@ -43,7 +43,7 @@ from models.orders.area_code_of_address import (
     ensure_area_code,
 )
 from models.orders.orders import ensure_area_exists
-from models.people.audit_log import AuditEntry, AuditEvent, record
+from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal, counting_account, may, through_main
 from models.people.users import principal_of
 from models.proofs.deadlines import VALID_FOR
@@ -259,8 +259,8 @@ def ensure_movable(session: Session, request: Request) -> list[str]:
     assert account is not None
     if account.state is not AccountState.ACTIVE:
         raise RuleBroken(Reason.ACCOUNT_CLOSED)
-    if request.address_proved_at is None and _has_left_who_asked(session, request):
-        raise RuleBroken(Reason.NOT_ATTACHED)
+    if request.address_proved_at is None:
+        ensure_asked_from_within(session, request, AuditEvent.MOVE_ASKED)
     if not trunks_of(session, account):
         raise RuleBroken(Reason.TRUNK_CLOSED)
     stays, goes = _divided(session, account, request.place)
@@ -374,17 +374,6 @@ def _ensure_proved_before_detachment(session: Session, principal: Principal, acc
     detach = running_detach(session, account)
     if detach is not None and (leaves_on := detach.effective_on or berlin_day(now)) <= berlin_day(now + VALID_FOR):
         raise InvalidField("effective_on", "detached_before_proof", leaves_on)
-
-
-def _has_left_who_asked(session: Session, request: Request) -> bool:
-    """Return whether the move was asked for by a right in a main account that the account has left since."""
-    asked = sa.select(AuditEntry.through_id).where(
-        AuditEntry.account_id == request.account_id,
-        AuditEntry.deed == AuditEvent.MOVE_ASKED,
-        AuditEntry.at == request.created_at,
-    )
-    through = session.scalar(asked.limit(1))
-    return through is not None and request.account is not None and through != request.account.main_id
 
 
 def _divided(session: Session, account: Account, place: Place) -> tuple[list[NumberBlock], list[NumberBlock]]:

@@ -21,7 +21,7 @@ from models.accounts.hierarchy import promote
 from models.accounts.locks import lock_accounts
 from models.calendar_days import end_of_day
 from models.changes.cancellations import change_before, ensure_can_end
-from models.changes.changes import earlier_change, ensure_changeable
+from models.changes.changes import earlier_change, ensure_asked_from_within, ensure_changeable
 from models.changes.moves import ensure_movable
 from models.errors import AlreadyAttached, CannotClose, NoNumbersAvailable, RuleBroken
 from models.links.collective_invoices import is_billed_together
@@ -29,6 +29,7 @@ from models.links.links import find_proof
 from models.links.switches import ensure_may_switch
 from models.orders.area_code_of_address import confirm_or_ask
 from models.orders.baskets import ordered_basket
+from models.people.audit_log import AuditEvent
 from models.people.invitations import ensure_administered
 from models.proofs.certificates import needs_certificate
 from models.proofs.deadlines import CERTIFICATE_REMINDED_BEFORE, VALID_FOR
@@ -266,6 +267,8 @@ def _verify_change(work: Work, request: Request) -> Outcome:
 
 def _verify_numbers(work: Work, request: Request) -> Outcome:
     ensure_changeable(work.session, request)
+    if request.reserved_block_id is None:
+        ensure_asked_from_within(work.session, request, AuditEvent.NUMBERS_ASKED)
     account = request.account
     assert account is not None and request.area_code is not None
     confirmed = confirm_or_ask(work.session, account.postal_code, account.city, request.area_code, work.now)

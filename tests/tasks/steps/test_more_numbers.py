@@ -199,6 +199,21 @@ def test_numbers_that_wait_for_the_pool_are_named_before_the_account_goes(pipeli
     assert (error.value.field, error.value.code) == ("effective_on", "change_is_lost")
 
 
+def test_numbers_that_come_after_the_account_has_left_are_not_the_former_main_accounts(
+    pipeline: Pipeline, trunk_id: int
+) -> None:
+    with pipeline.runtime.database.transaction() as session:
+        account = session.get_one(Account, session.get_one(SipTrunk, trunk_id).account_id)
+        join(session, make_user(session), account)
+        submit_detach(session, pipeline.manager, account, "de", pipeline.clock.now, in_days(pipeline, 1))
+    id = ask(pipeline, trunk_id, size=1)
+    go_to(pipeline, pipeline.clock.now)
+    assert pipeline.request(id).status is Status.HELD
+    go_to(pipeline, pipeline.clock.now + timedelta(days=2))
+    request = pipeline.request(id)
+    assert (request.status, request.reason) == (Status.REJECTED, Reason.NOT_ATTACHED)
+
+
 def test_an_empty_pool_holds_the_request_until_it_is_stocked(pipeline: Pipeline, trunk_id: int) -> None:
     day = in_days(pipeline, 3)
     id = ask(pipeline, trunk_id, size=1, day=day)
