@@ -42,6 +42,7 @@ from models.proofs.order_codes import confirm_email
 from models.proofs.order_placement import place_order
 from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import EmailProof, LinkCode
+from models.proofs.replacement_codes import ask_again
 from models.requests.batch_locks import lock_claimed
 from models.requests.moved_blocks import reserve_replacements
 from models.requests.requests import Request
@@ -330,6 +331,21 @@ def _reserved_move(session: Session, scene: Scene) -> Request:
     return request
 
 
+def _awaited_move(session: Session, scene: Scene) -> None:
+    """Ask for a move, of which the letter was sent some days ago."""
+    request = _move(session, scene)
+    ProofBook(session, [request]).open_address(request, NOW - timedelta(days=4))
+    request.begin(NOW)
+    until = NOW + timedelta(days=10)
+    request.wait_for(Actor.CONTACT, Reason.ADDRESS_NOT_PROVED, until, NOW, until)
+    scene.ids["letter"] = request.id
+
+
+def _ask_for_letter(session: Session, scene: Scene) -> None:
+    request = session.get_one(Request, scene.ids["letter"], with_for_update=True)
+    ask_again(session, scene.person, request, "letter", NOW, PLENTY)
+
+
 def _detachment(days: int | None) -> Callable[[Session, Scene], Request]:
     def submit(session: Session, scene: Scene) -> Request:
         day = scene.day(days) if days is not None else None
@@ -491,6 +507,7 @@ OPERATIONS = {
     "take a planned change back": Operation(_taken_back("free change"), _free("free change", _change(11, 7))),
     "order a move": Operation(_move),
     "make a move": Operation(_worked_on("move"), _prepared("move", _reserved_move)),
+    "ask for a letter again": Operation(_ask_for_letter, _awaited_move),
     "take a move back": Operation(_taken_back("free move"), _free("free move", _reserved_move)),
     "cancel the contracts": Operation(_cancellation),
     "end cancelled contracts": Operation(_worked_on("end"), _prepared("end", _cancellation)),

@@ -8,30 +8,41 @@ from sqlalchemy.orm import Session
 
 from models.accounts.company_limits import Limit, Limits, take_one
 from models.errors import NotAwaited
+from models.people.rights import Principal, counting_account
 from models.people.users import User
 from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import CodedProof, Consent, MainConsent
 from models.proofs.required_proofs import order_proofs
 from models.requests.requests import Request
-from models.states import PROVING_ADDRESS, Status
+from models.states import PROVING_ADDRESS, Kind, Status
 
 
-def ask_again(session: Session, request: Request, what: str, now: datetime, usual: Limits) -> None:
+def ask_again(
+    session: Session, principal: Principal, request: Request, what: str, now: datetime, usual: Limits
+) -> None:
     """Make the current code of a request's proof invalid, and request a new one by mail or by post.
 
     `what` names the proof: `email`, `consent` or `main_consent`, whose codes are mailed, or `letter`. The request's
-    next step, scheduled for now, sends the code. A letter counts against the company's daily limit; `usual` are the
-    limits of companies that have none of their own. Raises `TooEarly` if the current code was requested too recently,
-    `NotAwaited` if the request is not pending, does not wait for this proof, or has had the most codes allowed (5), and
-    `LimitReached` if the company may cause no further letter today.
+    next step, scheduled for now, sends the code. A letter counts against the daily limit of the company, for a move
+    that of the person's side (`counting_account`); `usual` are the limits of companies that have none of their own.
+    Raises `TooEarly` if the current code was requested too recently, `NotAwaited` if the request is not pending, does
+    not wait for this proof, or has had the most codes allowed (5), and `LimitReached` if the company may cause no
+    further letter today.
     """
     proof = _asked(session, request, what)
     if proof is None or request.status is not Status.PENDING:
         raise NotAwaited
     proof.ask_again(now)
     if what == "letter":
-        take_one(session, request.main_id, Limit.LETTERS, now, usual)
+        take_one(session, _counting(principal, request), Limit.LETTERS, now, usual)
     request.make_due(now)
+
+
+def _counting(principal: Principal, request: Request) -> int:
+    """Return the id of the account for which a letter counts; a local team sees no counts of the main account."""
+    if request.kind is Kind.MOVE and request.account is not None:
+        return counting_account(principal, request.account)
+    return request.main_id
 
 
 def _asked(session: Session, request: Request, what: str) -> CodedProof | None:

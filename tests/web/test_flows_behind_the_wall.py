@@ -49,6 +49,11 @@ FLOWS: dict[str, Flow] = {
             front, test_move.make_koeln(front), back, "administrator"
         )
     ),
+    "moved, the letter asked for again": lambda front, back, *_: (
+        test_move.test_the_letter_is_asked_for_again_and_counts_for_the_side_that_asks(
+            front, test_move.make_koeln(front), back, "administrator"
+        )
+    ),
     "moved, the code typed by a stranger": lambda front, back, *_: test_move.test_who_has_the_letter_needs_no_login(
         front, test_move.make_koeln(front), back
     ),

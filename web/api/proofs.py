@@ -75,7 +75,7 @@ def resend(path: schemas.RequestPath, body: schemas.ResendBody) -> Response:
         call = begin_call(session)
         if call.is_new:
             target = get_changeable_request(session, path.id, lock=True)
-            ask_again(session, target, body.what, now(), resources().settings.limits)
+            ask_again(session, caller(), target, body.what, now(), resources().settings.limits)
             session.flush()
             call.save_answer(200, request_body(session, target), about=target)
     call.log_acceptance()

@@ -59,4 +59,4 @@ def enter(pipeline: Pipeline, id: UUID, code: str) -> bool:
 def again(pipeline: Pipeline, id: UUID, what: str) -> None:
     """Request a new code for the order `id`; `what` is its kind: "email" or "letter"."""
     with pipeline.runtime.database.transaction() as session:
-        ask_again(session, session.get_one(Request, id), what, pipeline.clock.now, PLENTY)
+        ask_again(session, pipeline.manager, session.get_one(Request, id), what, pipeline.clock.now, PLENTY)

@@ -48,7 +48,7 @@ def new_code_awaits(pipeline: Pipeline, id: UUID) -> set[str]:
     for what, kind in (("email", "email"), ("letter", "address")):
         try:
             with pipeline.runtime.database.transaction() as session:
-                ask_again(session, session.get_one(Request, id), what, pipeline.clock.now, PLENTY)
+                ask_again(session, pipeline.manager, session.get_one(Request, id), what, pipeline.clock.now, PLENTY)
         except NotAwaited:
             continue
         awaited.add(kind)

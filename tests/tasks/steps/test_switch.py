@@ -176,9 +176,9 @@ def test_it_needs_the_proof_that_links_need(pipeline: Pipeline, branch: Branch, 
     assert standing(pipeline, id) == (Status.PENDING, Reason.CONSENT_AWAITED)
     with pipeline.runtime.database.transaction() as session:
         assert session.get(MainConsent, id) is None
-        with pytest.raises(NotAwaited):
-            ask_again(session, session.get_one(Request, id), "main_consent", pipeline.clock.now, PLENTY)
         switch, owner = session.get_one(Request, id), session.get_one(User, branch.owner.id)
+        with pytest.raises(NotAwaited):
+            ask_again(session, pipeline.manager, switch, "main_consent", pipeline.clock.now, PLENTY)
         assert decide(session, pipeline.runtime.vault, switch, owner, Decision.ACCEPTED, None, pipeline.clock.now)
     pipeline.advance()
     assert standing(pipeline, id) == WAITS
@@ -451,9 +451,9 @@ def test_a_new_question_voids_the_code_of_the_old_one(pipeline: Pipeline, branch
     id = ask(pipeline, branch)
     pipeline.clock.now += timedelta(days=2)
     with pipeline.runtime.database.transaction() as session:
-        ask_again(session, session.get_one(Request, id), "main_consent", pipeline.clock.now, PLENTY)
+        ask_again(session, pipeline.manager, session.get_one(Request, id), "main_consent", pipeline.clock.now, PLENTY)
         with pytest.raises(NotAwaited):
-            ask_again(session, session.get_one(Request, id), "consent", pipeline.clock.now, PLENTY)
+            ask_again(session, pipeline.manager, session.get_one(Request, id), "consent", pipeline.clock.now, PLENTY)
     pipeline.advance()
     assert [to for template, to in mails(pipeline, id) if template == "main_consent_asked"] == [branch.chief.email] * 2
     with pipeline.runtime.database.transaction() as session:

@@ -215,7 +215,7 @@ def resend(id: UUID) -> Response:
         abort(404)
 
     def ask(session: Session, found: Request) -> None:
-        ask_again(session, found, what, resources().clock(), resources().settings.limits)
+        ask_again(session, principal(), found, what, resources().clock(), resources().settings.limits)
 
     return _change(id, ask, _("A new code is on its way. The old one is void."))
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 import sqlalchemy as sa
 
 from models.accounts.accounts import Account
+from models.accounts.company_limits import DailyUse, Limit
 from models.accounts.hierarchy import attach
 from models.contracts.contracts import ContractItem
 from models.people.audit_log import AuditEvent
@@ -104,6 +107,27 @@ def test_a_move_on_a_day_is_ordered_proved_seen_and_taken_back(front: Front, sit
         assert session.scalars(sa.select(Request.status).where(Request.kind == "move")).one() is Status.CANCELLED
     assert planned not in plain(get(front, site.path))
     assert "Erneut einen Umzug beauftragen" in plain(get(front, sent.location))
+
+
+@pytest.mark.parametrize("who", ["manager", "administrator"])
+def test_the_letter_is_asked_for_again_and_counts_for_the_side_that_asks(
+    front: Front, site: Site, back: Back, who: str
+) -> None:
+    page = follow_link(front, site, path_of(site), who)
+    sent = confirm(front, path_of(site), show_prices(front, path_of(site), page, **MUNICH, area_code=""))
+    back.advance()
+    back.clock.advance(timedelta(days=4))
+    again = press(front, f"{sent.location}/erneut-senden", get(front, sent.location), what="letter")
+    assert again.status_code == 303
+    assert "Ein neuer Code ist unterwegs." in plain(get(front, sent.location))
+    with front.database.transaction() as session:
+        letters = sa.select(DailyUse.account_id).where(DailyUse.what == Limit.LETTERS)
+        counting = set(session.scalars(letters))
+    assert counting == {site.account.id if who == "administrator" else front.main.id}
+    back.advance()
+    press(front, f"{sent.location}/brief", get(front, sent.location), code=back.letter_code())
+    back.advance()
+    assert "Der Account ist umgezogen." in plain(get(front, sent.location))
 
 
 def test_a_finished_move_stands_on_dashboard_and_page(front: Front, site: Site, back: Back) -> None:
