@@ -7,6 +7,7 @@ routed, and the numbers; the registrar gets both of a trunk in one, too.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
@@ -62,7 +63,7 @@ from models.telephony.forwarding import CallForwarding, forwardings_within
 from models.telephony.forwarding_changes import remove_moved
 from models.telephony.holdings import trunks_of
 from models.telephony.number_history import renew_history
-from models.telephony.number_pool import free_reserved_block, give_reserved_block, pool_has, release_block
+from models.telephony.number_pool import count_free, free_reserved_block, give_reserved_block, release_block
 from models.telephony.numbers import NumberBlock
 from models.telephony.place_facts import places_of
 from models.telephony.trunks import SipTrunk, TrunkState
@@ -234,6 +235,7 @@ def quote_move(session: Session, principal: Principal, account: Account, draft: 
     is_proved = session.scalar(proved.limit(1)) is not None
     if not is_proved:
         _ensure_proved_before_detachment(session, principal, account, now)
+    in_stock = area_code is None or _has_blocks(session, area_code, goes, now)
     return MoveQuote(
         place,
         area_code,
@@ -244,7 +246,7 @@ def quote_move(session: Session, principal: Principal, account: Account, draft: 
         [(own, one) for own, one in forwardings_to(session, account, goes) if may(principal, Action.VIEW, own)],
         running_lines(session, account, now),
         is_proved=is_proved,
-        in_stock=area_code is None or all(pool_has(session, area_code, block.size, now) for block in goes),
+        in_stock=in_stock,
     )
 
 
@@ -399,6 +401,12 @@ def _new_area_code(session: Session, place: Place, typed: str | None) -> str:
     if not fitting:
         raise InvalidField("numbers.area_code", "missing")
     return fitting[0].code
+
+
+def _has_blocks(session: Session, area_code: str, goes: Sequence[NumberBlock], now: datetime) -> bool:
+    """Return whether the pool has as many blocks of each size in the area code as there are among `goes`."""
+    wanted = Counter(block.size for block in goes)
+    return all(count_free(session, area_code, size, now, most=many) >= many for size, many in wanted.items())
 
 
 def _within(session: Session, account: Account, block: NumberBlock) -> Sequence[CallForwarding]:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.errors import InvalidField
+from models.requests.moved_blocks import lacks_numbers
 from models.requests.requests import Request
 from models.states import Reason, Status
 from models.telephony.area_codes import AreaCode
@@ -23,7 +24,7 @@ MOST_DIGITS = 13
 
 @dataclass(frozen=True, slots=True)
 class Restocked:
-    """The result of restocking: how many blocks were added to the pool, and the ids of the held requests retried."""
+    """The result of restocking: how many blocks were added to the pool, and the ids of the requests retried."""
 
     added: int
     retried: list[uuid.UUID]
@@ -48,12 +49,13 @@ class PoolLine:
 
 
 def restock(session: Session, area_code: str, first_subscriber: str, size: int, count: int, now: datetime) -> Restocked:
-    """Add `count` consecutive free blocks of `size` numbers to an area code's pool, and retry requests held for them.
+    """Add `count` consecutive free blocks of `size` numbers to an area code's pool, and retry requests that lack them.
 
     `first_subscriber` is the first block's first number without the area code. Safe to run twice: numbers that are in
-    the pool already stay unchanged. Held requests that another transaction has locked are left out. After the commit, a
-    Celery message tells the workers that work is due, because the new blocks have to be announced to the registrar,
-    too.
+    the pool already stay unchanged. The requests are those that are held for such a block, and moves that wait for the
+    proof of their address and have not got all blocks. Those that another transaction has locked are left out. After
+    the commit, a Celery message tells the workers that work is due, because the new blocks have to be announced to the
+    registrar, too.
 
     Raises `InvalidField` if the area code is unknown, `first_subscriber` has other characters than digits or is not a
     multiple of `size`, the numbers are too long or outside the area code, or `size` is not 1, 10 or 100.
@@ -63,16 +65,24 @@ def restock(session: Session, area_code: str, first_subscriber: str, size: int, 
     waiting = session.scalars(
         sa.select(Request)
         .where(
-            Request.status == Status.HELD,
-            Request.reason == Reason.NO_NUMBERS_AVAILABLE,
             Request.area_code == area_code,
-            Request.block_size == size,
+            sa.or_(
+                sa.and_(
+                    Request.status == Status.HELD,
+                    Request.reason == Reason.NO_NUMBERS_AVAILABLE,
+                    sa.or_(Request.block_size == size, lacks_numbers(size)),
+                ),
+                sa.and_(Request.status == Status.PENDING, lacks_numbers(size)),
+            ),
         )
         .order_by(Request.id)
         .with_for_update(skip_locked=True)
     ).all()
     for request in waiting:
-        request.retry(now)
+        if request.status is Status.HELD:
+            request.retry(now)
+        else:
+            request.make_due(now)
     return Restocked(added, [request.id for request in waiting])
 
 

@@ -10,7 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column, object_session
 
 from models.db.base import Base
+from models.errors import NoNumbersAvailable
 from models.requests.requests import Request
+from models.states import Kind
 from models.telephony.number_pool import NumberPool, free_reserved_block
 from models.telephony.numbers import NumberBlock
 
@@ -65,6 +67,19 @@ def replacements_of(session: Session, request: Request) -> list[tuple[NumberBloc
     return [(goes, come) for goes, come in session.execute(query)]
 
 
+def lacks_numbers(size: int | None = None) -> sa.ColumnElement[bool]:
+    """Return an SQL condition on `Request`: it is a move for which a block has not been reserved yet.
+
+    With `size`, only a block of that many numbers counts.
+    """
+    missing = sa.select(MovedBlock.block_id).where(
+        MovedBlock.request_id == Request.id, MovedBlock.replacement_id.is_(None)
+    )
+    if size is not None:
+        missing = missing.join(NumberBlock, NumberBlock.id == MovedBlock.block_id).where(NumberBlock.size == size)
+    return sa.and_(Request.kind == Kind.MOVE, missing.exists())
+
+
 def sizes_wanted(request: Request) -> list[int]:
     """Return the sizes of the number blocks that a move has to reserve yet. Runs one statement."""
     session = object_session(request)
@@ -78,17 +93,24 @@ def sizes_wanted(request: Request) -> list[int]:
 def reserve_replacements(session: Session, pool: NumberPool, request: Request, now: datetime) -> None:
     """Reserve a block of the new area code for each block that goes by the move, with a timeline entry for each.
 
-    Safe to run twice: what is reserved stays reserved. Raises `NoNumbersAvailable` if the pool has too few blocks;
-    those that it had are reserved by then, and `Request.block_size` is the size that is missing.
+    Safe to run twice: what is reserved stays reserved. Raises `NoNumbersAvailable` if the pool has too few blocks; all
+    those that it had, of every size, are reserved by then, and `Request.block_size` is the first size that is missing.
     """
     assert request.area_code is not None
+    shortage: NoNumbersAvailable | None = None
     for one in moved_blocks_of(session, request):
         if one.replacement_id is None:
             goes = session.get_one(NumberBlock, one.block_id)
-            request.block_size = goes.size
-            block = pool.reserve(request.area_code, goes.size)
+            try:
+                block = pool.reserve(request.area_code, goes.size)
+            except NoNumbersAvailable as error:
+                if shortage is None:
+                    request.block_size, shortage = goes.size, error
+                continue
             one.replacement_id = block.id
             request.note(now, "replacement_reserved", numbers=block.display, before=goes.display)
+    if shortage is not None:
+        raise shortage
     request.block_size = None
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from models.bulk.bulk import Bulk
 from models.messages.outbox import Recipient, queue_message
+from models.requests.moved_blocks import lacks_numbers
 from models.requests.requests import Request
 from models.states import Reason, Status
 from models.values import Locale
@@ -34,7 +35,8 @@ log = structlog.get_logger()
 def tell_office(run: Run) -> None:
     """Queue one mail to the back office about the requests and bulk files that wait for it and were not reported yet.
 
-    Requests that are held or have failed are reported once for each reason. Uploaded files that wait for a limit of the
+    Requests that are held or have failed are reported once for each reason, and a move for which the pool has too few
+    numbers also while its address is not proved. Uploaded files that wait for a limit of the
     company are reported once. If no address of the back office is set, logs a warning and queues nothing; a later run
     reports them. Safe to run twice.
     """
@@ -56,15 +58,19 @@ def tell_office(run: Run) -> None:
         }
         queue_message(session, None, "office_digest", Recipient("", to, _LOCALE), facts, now, occasion=now.isoformat())
         for request in requests:
-            request.office_told = request.reason
+            request.office_told = _reason(request)
         for bulk in bulks:
             bulk.office_told_at = now
 
 
 def _untold_requests(session: Session, now: datetime) -> list[Request]:
-    held = Request.status.in_((Status.HELD, Status.FAILED)) & (Request.updated_at <= now - SETTLED)
-    untold = Request.office_told.is_(None) | (Request.office_told != sa.cast(Request.reason, sa.Text))
-    query = sa.select(Request).where(held, untold, Request.lease.is_(None)).order_by(Request.id).limit(MOST_TOLD)
+    held = Request.status.in_((Status.HELD, Status.FAILED))
+    untold = Request.office_told.is_distinct_from(sa.cast(Request.reason, sa.Text))
+    # Told now: there may be none left when its address is proved.
+    short = (Request.status == Status.PENDING) & lacks_numbers()
+    unnoticed = Request.office_told.is_distinct_from(Reason.NO_NUMBERS_AVAILABLE)
+    waits = sa.or_(held & untold, short & unnoticed), Request.updated_at <= now - SETTLED
+    query = sa.select(Request).where(*waits, Request.lease.is_(None)).order_by(Request.id).limit(MOST_TOLD)
     # A request that a worker holds is told of by the next run.
     return list(session.scalars(query.with_for_update(skip_locked=True)))
 
@@ -95,9 +101,15 @@ def _limit_of(bulk: Bulk) -> str:
     return translate(_LOCALE, WAITS[bulk.waits_for])
 
 
-def _cause(request: Request) -> str:
+def _reason(request: Request) -> Reason:
+    """Return why the request needs the office: a pending one is a move without enough numbers."""
     assert request.reason is not None
-    said = reason_text(Reason(request.reason), _LOCALE)
-    if request.reason is Reason.NO_NUMBERS_AVAILABLE:
+    return Reason.NO_NUMBERS_AVAILABLE if request.status is Status.PENDING else Reason(request.reason)
+
+
+def _cause(request: Request) -> str:
+    reason = _reason(request)
+    said = reason_text(reason, _LOCALE)
+    if reason is Reason.NO_NUMBERS_AVAILABLE:
         return f"{said} ({request.area_code}, {request.block_size})"
     return said

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from datetime import date, timedelta
+from dataclasses import asdict, replace
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -19,6 +19,7 @@ from models.changes.moves import MoveDraft, MoveQuote, quote_move, submit_move
 from models.contracts.contracts import ContractItem
 from models.errors import AlreadyRequested, Forbidden, InvalidField, LimitReached, PricesChanged
 from models.links.links import submit_detach
+from models.messages.outbox import Message
 from models.orders.number_release import release_numbers
 from models.orders.orders import cancel_and_release
 from models.orders.restocking import restock
@@ -27,7 +28,7 @@ from models.people.rights import Principal
 from models.people.users import principal_of
 from models.proofs.order_codes import answer_letter, enter_letter_code
 from models.proofs.proofs import AddressProof
-from models.requests.moved_blocks import MovedBlock
+from models.requests.moved_blocks import MovedBlock, replacements_of
 from models.requests.request_rights import concerns, may_change
 from models.requests.requests import Request
 from models.same_address import Place
@@ -36,7 +37,7 @@ from models.states import Origin, Reason, Status, StepName
 from models.telephony.directory import DirectoryEntry
 from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.number_history import NumberAssignment
-from models.telephony.number_pool import QUARANTINE, RESERVED
+from models.telephony.number_pool import QUARANTINE, RESERVED, give_reserved_block
 from models.telephony.numbers import NumberBlock
 from models.telephony.place_answers import open_questions
 from models.telephony.trunks import SipTrunk, close_trunk
@@ -98,6 +99,20 @@ def asked_and_proved(pipeline: Pipeline, account_id: int, place: Place = MUNICH,
     prove(pipeline, id)
     go_to(pipeline, pipeline.clock.now)
     return id
+
+
+def give(pipeline: Pipeline, account_id: int, size: int, first: str) -> None:
+    """Give the account's trunk a block of `size` more numbers of Berlin, beginning with `first`."""
+    with pipeline.owner.transaction() as session:
+        fill_pool(session, size=size, count=1, first=first)
+        trunk_id = session.scalars(sa.select(SipTrunk.id).where(SipTrunk.account_id == account_id)).one()
+        block = session.scalars(sa.select(NumberBlock).where(NumberBlock.first_number == int(f"4930{first}"))).one()
+        give_reserved_block(session, block, account_id, trunk_id, pipeline.clock.now)
+
+
+def set_available(session: Session, ids: sa.Select[int], at: datetime) -> None:
+    """Make the number blocks with these ids free at `at`."""
+    session.execute(sa.update(NumberBlock).where(NumberBlock.id.in_(ids)).values(available_from=at))
 
 
 def blocks_of(pipeline: Pipeline, account_id: int) -> list[NumberBlock]:
@@ -400,6 +415,60 @@ def test_a_pool_without_numbers_holds_the_move_until_it_is_filled(pipeline: Pipe
     assert pipeline.request(id).status is Status.COMPLETED
 
 
+def test_a_size_that_is_missing_keeps_no_other_size_waiting(pipeline: Pipeline, account_id: int) -> None:
+    give(pipeline, account_id, 100, "70000000")
+    give(pipeline, account_id, 10, "71000000")
+    id = asked_and_proved(pipeline, account_id)
+    assert pipeline.request(id).reason is Reason.NO_NUMBERS_AVAILABLE
+    assert pipeline.request(id).block_size == 100
+    with pipeline.runtime.database.transaction() as session:
+        reserved = [
+            (goes.size, comes is not None) for goes, comes in replacements_of(session, session.get_one(Request, id))
+        ]
+    assert reserved == [(10, True), (100, False), (10, True)]
+
+
+def test_numbers_that_come_before_the_proof_are_reserved_at_once(pipeline: Pipeline, account_id: int) -> None:
+    with pipeline.owner.transaction() as session:
+        munich = sa.select(NumberBlock.id).where(NumberBlock.area_code == "089")
+        set_available(session, munich, pipeline.clock.now + timedelta(days=900))
+    id = ask(pipeline, account_id)
+    go_to(pipeline, pipeline.clock.now)
+    assert pipeline.request(id).reason is Reason.ADDRESS_NOT_PROVED
+    with pipeline.owner.transaction() as session:
+        assert restock(session, "089", "50000000", 10, 1, pipeline.clock.now).retried == [id]
+    go_to(pipeline, pipeline.clock.now)
+    request = pipeline.request(id)
+    assert (request.status, request.reason) == (Status.PENDING, Reason.ADDRESS_NOT_PROVED)
+    [(_, reserved)] = pairs(pipeline, id)
+    assert reserved.first_number == 498950000000
+    assert pipeline.codes(id).count("letter_sent") == 1
+    with pipeline.owner.transaction() as session:
+        assert restock(session, "089", "50000010", 10, 1, pipeline.clock.now).retried == []
+
+
+def test_the_office_hears_of_missing_numbers_before_the_proof(pipeline: Pipeline, account_id: int) -> None:
+    with pipeline.owner.transaction() as session:
+        munich = sa.select(NumberBlock.id).where(NumberBlock.area_code == "089")
+        set_available(session, munich, pipeline.clock.now + timedelta(days=900))
+    id = ask(pipeline, account_id)
+    go_to(pipeline, pipeline.clock.now)
+    pipeline.clock.advance(timedelta(minutes=2))
+    pipeline.runtime = replace(pipeline.runtime, office_email="office@example.com")
+    told = [pipeline.run("office").counts["requests"] for _ in range(2)]
+    assert told == [1, 0]
+    with pipeline.runtime.database.transaction() as session:
+        [mail] = session.scalars(sa.select(Message).where(Message.template == "office_digest"))
+        [line] = mail.facts["lines"]
+        assert line["cause"].endswith("(089, 10)")
+    prove(pipeline, id)
+    go_to(pipeline, pipeline.clock.now)
+    pipeline.clock.advance(timedelta(minutes=2))
+    # Now held for the same reason: the office has heard of it.
+    assert pipeline.request(id).status is Status.HELD
+    assert pipeline.run("office").counts["requests"] == 0
+
+
 def test_the_letter_is_answered_without_a_login(pipeline: Pipeline, account_id: int) -> None:
     id = ask(pipeline, account_id)
     go_to(pipeline, pipeline.clock.now)
@@ -604,6 +673,18 @@ def test_what_was_shown_must_still_be_true(pipeline: Pipeline, account_id: int) 
     with pytest.raises(PricesChanged):
         ask(pipeline, account_id, shown=f"{quote.shown_text}0")
     ask(pipeline, account_id, shown=quote.shown_text)
+
+
+def test_a_pool_with_one_block_has_not_enough_for_two(pipeline: Pipeline, account_id: int) -> None:
+    give(pipeline, account_id, 10, "71000000")
+    for free, enough in ((2, True), (1, False)):
+        with pipeline.owner.transaction() as session:
+            munich = sa.select(NumberBlock.id).where(NumberBlock.area_code == "089").order_by(NumberBlock.id)
+            set_available(session, munich.offset(free), pipeline.clock.now + timedelta(days=900))
+        with pipeline.runtime.database.transaction() as session:
+            account, draft = session.get_one(Account, account_id), MoveDraft(MUNICH, None, None, "de")
+            quote = quote_move(session, pipeline.manager, account, draft, pipeline.clock.now)
+            assert (len(quote.goes), quote.in_stock) == (2, enough)
 
 
 def test_moves_count_for_the_daily_limits_of_the_company(pipeline: Pipeline, account_id: int) -> None:
