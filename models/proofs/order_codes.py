@@ -15,7 +15,7 @@ from models.db.caller import Named, name_to_database
 from models.errors import NotAwaited
 from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import NOBODY, AddressProof, EmailProof
-from models.proofs.shared_proofs import lock_pending, orders_in_town, orders_of_contact, pending
+from models.proofs.shared_proofs import lock_pending, orders_of_contact, pending, proved_by
 from models.requests.requests import Request
 from models.states import ENDED, PROVING_ADDRESS, AddressMethod, Kind
 from models.vault import Vault
@@ -62,8 +62,8 @@ def enter_letter_code(session: Session, vault: Vault, request: Request, typed: s
     """
     if request.kind not in PROVING_ADDRESS:
         raise NotAwaited
-    key = request.place.key
-    awaited = any(order.place.key == key for order in lock_pending(session, orders_in_town(request)))
+    shared = request.prover_id, request.place.key
+    awaited = any((order.prover_id, order.place.key) == shared for order in lock_pending(session, proved_by(request)))
     proof = ProofBook(session, [request]).address(request)
     right = _is_right(vault, proof, typed, now, awaited=awaited)
     if right and proof is not None and proof.proved_at is None:
@@ -99,20 +99,20 @@ def lock_for_address(session: Session, request: Request) -> bool:
     Returns whether `request` itself is pending, and so one of those locked. If it is neither an order nor a move, locks
     nothing and returns False. To avoid a deadlock, call this before any of these orders is locked on its own.
     """
-    return request.kind in PROVING_ADDRESS and request in lock_pending(session, orders_in_town(request))
+    return request.kind in PROVING_ADDRESS and request in lock_pending(session, proved_by(request))
 
 
 def prove_address(session: Session, request: Request, method: AddressMethod, now: datetime, by: int | None) -> None:
     """Complete the proof of an order's connection address, and schedule the next steps of the orders there for now.
 
-    These are all pending orders of the main account with this address. `by` is the id of the member of staff who
-    accepted a document, None for a letter. To avoid a deadlock between two orders, the caller must have called
-    `lock_for_address`, or `lock_pending` for the orders with this postal code.
+    These are all pending orders of the main account with this address, and moves of its sub-accounts there. `by` is the
+    id of the member of staff who accepted a document, None for a letter. To avoid a deadlock between two orders, the
+    caller must have called `lock_for_address`, or `lock_pending` for the orders with this postal code.
     """
     proof = ProofBook(session, [request]).address(request)
     assert proof is not None
     proof.prove(method, now, by)
-    _wake(session, orders_in_town(request), now, request.place.key)
+    _wake(session, proved_by(request), now, request.place.key)
 
 
 def _is_right(

@@ -54,12 +54,19 @@ def orders_in_town(order: Request) -> sa.Select[Request]:
     `order` may be a move, too. They have its postal code (moves the new one) and `Request.prover_id`. Each request is
     joined with its account. Compare the keys of the results' places (`Request.place`) to find equal addresses.
     """
+    return sa.select(Request).join(Request.account).where(_shares(order))
+
+
+def proved_by(order: Request) -> sa.Select[Request]:
+    """Return a query for all orders and moves there that the proof of the address of `order` lets go on.
+
+    These are the ones that share the proof (`orders_in_town`), and moves of accounts whose main account gives it: such
+    a move has a proof of its own, but needs none if its main account has proved the address. Each request is joined
+    with its account. Compare the keys of the results' places (`Request.place`) to find equal addresses.
+    """
     code = order.place.postal_code
-    there = sa.or_(
-        sa.and_(Request.kind == Kind.ORDER, Request.main_id == order.prover_id, Account.postal_code == code),
-        sa.and_(Request.kind == Kind.MOVE, Request.account_id == order.prover_id, Request.new_postal_code == code),
-    )
-    return sa.select(Request).join(Request.account).where(Request.main_id == order.main_id, there)
+    moves = Request.kind == Kind.MOVE, Request.main_id == order.prover_id, Request.new_postal_code == code
+    return sa.select(Request).join(Request.account).where(sa.or_(_shares(order), sa.and_(*moves)))
 
 
 def another_has_contact(session: Session, order: Request) -> bool:
@@ -72,6 +79,15 @@ def another_has_address(session: Session, order: Request) -> bool:
     key = order.place.key
     others = orders_in_town(order).where(*_waits_besides(order)).options(contains_eager(Request.account))
     return any(other.place.key == key for other in session.scalars(others))
+
+
+def _shares(order: Request) -> sa.ColumnElement[bool]:
+    code = order.place.postal_code
+    there = sa.or_(
+        sa.and_(Request.kind == Kind.ORDER, Request.main_id == order.prover_id, Account.postal_code == code),
+        sa.and_(Request.kind == Kind.MOVE, Request.account_id == order.prover_id, Request.new_postal_code == code),
+    )
+    return sa.and_(Request.main_id == order.main_id, there)
 
 
 def _orders(main_id: int) -> sa.Select[Request]:

@@ -17,11 +17,11 @@ from models.proofs.certificates import AWAITED, needs_certificate
 from models.proofs.consent_reach import forget_ended
 from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import CodedProof, Consent, LinkCode, MainConsent
-from models.proofs.required_proofs import order_proofs
+from models.proofs.required_proofs import is_proved_by_company, order_proofs
 from models.requests.approvals import AWAITING as APPROVAL_AWAITING
 from models.requests.approvals import approvers_of
 from models.requests.requests import Request
-from models.states import PROVING_ADDRESS, Actor, Status
+from models.states import PROVING_ADDRESS, Actor, Kind, Reason, Status
 from tasks.reconcile.job_run import Run
 from tasks.reconcile.request_batches import look_at_requests
 
@@ -34,7 +34,8 @@ def reconcile_proofs(run: Run) -> None:
     that reached nobody to administrators who have joined since (count `offers_asked_again`).
 
     A request that needs no certificate of need any more, because an older request was taken back, is scheduled too
-    (count `needs_over`). So is one that waits for an approval if nobody can give it any more, or somebody can again
+    (count `needs_over`), and so is one whose address was proved by somebody who does not see it (count
+    `proved_meanwhile`). So is one that waits for an approval if nobody can give it any more, or somebody can again
     (count `approvers_changed`). Safe to run twice: the step `verify` sends no reminder twice.
     """
     with run.transaction() as session:
@@ -75,6 +76,9 @@ def _wake_late(run: Run, session: Session, requests: Sequence[Request]) -> None:
         if request.reason in APPROVAL_AWAITING and bool(approvers_of(session, request)) is not can_be_approved:
             request.make_due(now)
             run.counts["approvers_changed"] += 1
+        if request.reason is Reason.ADDRESS_NOT_PROVED and _is_proved(session, book, request):
+            request.make_due(now)
+            run.counts["proved_meanwhile"] += 1
         late = {what: proof.wakes_at() for what, proof in _awaited(book, consents, request)}
         late = {what: at for what, at in late.items() if at <= now}
         if late:
@@ -87,6 +91,13 @@ def _wake_late(run: Run, session: Session, requests: Sequence[Request]) -> None:
                 what=sorted(late),
                 since=min(late.values()).isoformat(),
             )
+
+
+def _is_proved(session: Session, book: ProofBook, request: Request) -> bool:
+    """Return whether the address for which the request waits is proved, by its own proof or by the main account's."""
+    if not order_proofs(book, request, request.requester).awaits_address:
+        return True
+    return request.kind is Kind.MOVE and is_proved_by_company(session, request)
 
 
 def _awaited(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.accounts.company_limits import Limits
@@ -21,7 +22,7 @@ from models.errors import AlreadyRequested, Forbidden, InvalidField, LimitReache
 from models.links.links import submit_detach
 from models.messages.outbox import Message
 from models.orders.number_release import release_numbers
-from models.orders.orders import cancel_and_release
+from models.orders.orders import Location, cancel_and_release
 from models.orders.restocking import restock
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Principal
@@ -33,7 +34,7 @@ from models.requests.request_rights import concerns, may_change
 from models.requests.requests import Request
 from models.same_address import Place
 from models.staff.place_questions import answer_place_question, open_question_of
-from models.states import Origin, Reason, Status, StepName
+from models.states import AddressMethod, Origin, Reason, Status, StepName
 from models.telephony.directory import DirectoryEntry
 from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.number_history import NumberAssignment
@@ -99,6 +100,11 @@ def asked_and_proved(pipeline: Pipeline, account_id: int, place: Place = MUNICH,
     prove(pipeline, id)
     go_to(pipeline, pipeline.clock.now)
     return id
+
+
+def ask_for_sub(pipeline: Pipeline, location: Location) -> UUID:
+    """Order a sub-account at the location, with an area code of Munich; return the order's id."""
+    return pipeline.order(an_order(location=location, area_code="089"))
 
 
 def give(pipeline: Pipeline, account_id: int, size: int, first: str) -> None:
@@ -498,6 +504,28 @@ def test_an_address_that_the_company_has_proved_needs_no_letter(pipeline: Pipeli
     go_to(pipeline, first_moment(day))
     assert pipeline.request(id).status is Status.COMPLETED
     assert "letter_sent" not in pipeline.codes(id)
+
+
+@pytest.mark.parametrize("by", ["code", "job"])
+def test_a_move_goes_on_when_an_order_of_the_company_proves_its_address(
+    pipeline: Pipeline, account_id: int, by: str
+) -> None:
+    id = ask(pipeline, account_id)
+    elsewhere = ask_for_sub(pipeline, Location("Filiale Marienplatz", *astuple(MUNICH)))
+    go_to(pipeline, pipeline.clock.now)
+    assert pipeline.request(id).reason is Reason.ADDRESS_NOT_PROVED
+    with pipeline.runtime.database.transaction() as session:
+        order, vault = session.get_one(Request, elsewhere), pipeline.runtime.vault
+        proof = session.get_one(AddressProof, {"main_id": order.main_id, "address_key": order.place.key})
+        if by == "code":
+            assert enter_letter_code(session, vault, order, vault.code(*proof.words()), pipeline.clock.now)
+        else:
+            # As a stranger does who has no right to see the move.
+            proof.prove(AddressMethod.LETTER, pipeline.clock.now, None)
+    if by == "job":
+        assert pipeline.run("proofs").counts["proved_meanwhile"] == 2
+    go_to(pipeline, pipeline.clock.now)
+    assert pipeline.request(id).status is Status.COMPLETED
 
 
 def test_a_proved_move_goes_on_under_another_main_account(pipeline: Pipeline, account_id: int) -> None:
