@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from models.calendar_days import berlin_day
 from models.errors import InvalidField
 from models.requests.requests import Request
-from models.states import ENDED
+from models.states import ENDED, RESERVING
 
 LONGEST_AHEAD = timedelta(days=366)
 """How long before its effective day a request can be made."""
@@ -36,8 +36,9 @@ def day_to_wait_for(typed: date | None, now: datetime) -> date | None:
 
 
 def planned_of(session: Session, account_ids: Collection[int]) -> dict[int, list[Request]]:
-    """Return, by account id, the requests with an effective day that have not ended, sorted by that day.
+    """Return, by account id, what is planned: the requests with an effective day that have not ended, in its order.
 
+    Moves and requests for numbers are included without a day, too, and come first: they may wait for a proof for weeks.
     Accounts without such a request have no entry.
     """
     found: dict[int, list[Request]] = {}
@@ -49,12 +50,14 @@ def planned_of(session: Session, account_ids: Collection[int]) -> dict[int, list
 
 @cache
 def _planned() -> sa.Select[Request]:
-    """Return a query for the running requests with an effective day, about the accounts in the parameter `account_ids`.
+    """Return a query for what is planned for the accounts in the parameter `account_ids`.
 
-    They are sorted by that day. The query is built once, because it runs very often.
+    It is sorted by the effective day. The query is built once, because it runs very often.
     """
     ids = sa.bindparam("account_ids", type_=postgresql.ARRAY(sa.BigInteger))
     query = sa.select(Request).where(
-        Request.account_id == sa.any_(ids), Request.effective_on.is_not(None), Request.status.not_in(ENDED)
+        Request.account_id == sa.any_(ids),
+        sa.or_(Request.effective_on.is_not(None), Request.kind.in_(RESERVING)),
+        Request.status.not_in(ENDED),
     )
-    return query.order_by(Request.effective_on, Request.id)
+    return query.order_by(Request.effective_on.nulls_first(), Request.id)

@@ -130,6 +130,21 @@ def test_the_letter_is_asked_for_again_and_counts_for_the_side_that_asks(
     assert "Der Account ist umgezogen." in plain(get(front, sent.location))
 
 
+@pytest.mark.parametrize("day", ["", DAY.isoformat()])
+def test_the_overview_says_that_a_move_waits_for_its_proof(front: Front, site: Site, back: Back, day: str) -> None:
+    come_in(front, front.manager.email)
+    sent = send(front, path_of(site), **MUNICH, area_code="", effective_on=day)
+    back.advance()
+    planned = f"Zieht {'am 1. April 2026 ' if day else ''}um: Marienplatz 8, 80331 München"
+    waits = f"{planned} Der Adressnachweis fehlt"
+    assert_planned_in_overview(front, waits)
+    assert waits in plain(get(front, site.path))
+    page = get(front, sent.location)
+    press(front, f"{sent.location}/brief", page, code=back.letter_code())
+    back.advance()
+    assert "Der Adressnachweis fehlt" not in plain(get(front, "/standortverwaltung?ansicht=karten"))
+
+
 def test_a_finished_move_stands_on_dashboard_and_page(front: Front, site: Site, back: Back) -> None:
     come_in(front, front.manager.email)
     sent = send(front, path_of(site), **MUNICH, area_code="089", effective_on="")
