@@ -26,9 +26,10 @@ class Limit(StrEnum):
     """The things whose number is limited for each company.
 
     `OPEN_ORDERS` are orders that have not ended, limited at one time. The others are limited in one day: `BLOCKS` are
-    number blocks, one for each order or request for more numbers; `LETTERS` are letters to prove a connection address;
-    `CONTACTS` are e-mail addresses of contacts that are new to the company; `INVITATIONS` are mails that invite a
-    person; and `CONSENTS` are link requests that ask the administrators of an account for consent.
+    number blocks, one for each order, request for more numbers, or move that replaces some; `LETTERS` are letters to
+    prove a connection address; `CONTACTS` are e-mail addresses of contacts that are new to the company; `INVITATIONS`
+    are mails that invite a person; and `CONSENTS` are link requests that ask the administrators of an account for
+    consent.
     """
 
     OPEN_ORDERS = "open_orders"

@@ -137,8 +137,9 @@ def submit_move(
     """Save a request to move the account to another connection address, log it, and queue a receipt; return it.
 
     `shown` is the `MoveQuote.shown_text` of what the person saw on the page, None if there was no page. Counts for the
-    company's daily limits: each block that is to be replaced, and a letter if the address is not proved yet. `usual`
-    are the limits of companies that have none of their own. Locks the company's limits and the account.
+    company's daily limits: as one block if blocks are to be replaced, however many, as it gives as many back; and as a
+    letter if the address is not proved yet. `usual` are the limits of companies that have none of their own. Locks the
+    company's limits and the account.
 
     Raises `PricesChanged` if `shown` differs from what would be agreed now, `LimitReached` if a limit of the company is
     reached, and whatever `quote_move` raises.
@@ -148,7 +149,7 @@ def submit_move(
     quote = quote_move(session, principal, account, draft, now)
     if shown is not None and shown != quote.shown_text:
         raise PricesChanged
-    for _ in quote.goes:
+    if quote.goes:
         take_one(session, company, Limit.BLOCKS, now, usual)
     if not quote.is_proved:
         take_one(session, company, Limit.LETTERS, now, usual)

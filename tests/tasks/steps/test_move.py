@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.accounts.company_limits import Limits
+from models.accounts.company_limits import Limit, Limits, used_today
 from models.accounts.hierarchy import attach, detach
 from models.calendar_days import first_moment
 from models.changes.cancellations import submit_cancellation
@@ -29,7 +29,7 @@ from models.people.rights import Principal
 from models.people.users import principal_of
 from models.proofs.order_codes import answer_letter, enter_letter_code
 from models.proofs.proofs import AddressProof
-from models.requests.moved_blocks import MovedBlock, replacements_of
+from models.requests.moved_blocks import MovedBlock, moved_blocks_of, replacements_of
 from models.requests.request_rights import concerns, may_change
 from models.requests.requests import Request
 from models.same_address import Place
@@ -713,6 +713,15 @@ def test_a_pool_with_one_block_has_not_enough_for_two(pipeline: Pipeline, accoun
             account, draft = session.get_one(Account, account_id), MoveDraft(MUNICH, None, None, "de")
             quote = quote_move(session, pipeline.manager, account, draft, pipeline.clock.now)
             assert (len(quote.goes), quote.in_stock) == (2, enough)
+
+
+def test_an_account_with_more_blocks_than_a_day_allows_can_move(pipeline: Pipeline, account_id: int) -> None:
+    give(pipeline, account_id, 10, "71000000")
+    with pipeline.runtime.database.transaction() as session:
+        account, draft = session.get_one(Account, account_id), MoveDraft(MUNICH, None, None, "de")
+        asked = submit_move(session, pipeline.manager, account, draft, pipeline.clock.now, usual=Limits(blocks=1))
+        assert len(moved_blocks_of(session, asked)) == 2
+        assert used_today(session, pipeline.main.id, pipeline.clock.now)[Limit.BLOCKS] == 1
 
 
 def test_moves_count_for_the_daily_limits_of_the_company(pipeline: Pipeline, account_id: int) -> None:
