@@ -14,6 +14,7 @@ from models.accounts.accounts import Account
 from models.errors import Forbidden, NotFound
 from models.orders.area_code_of_address import area_codes_for
 from models.people.rights import Principal
+from models.requests.moved_blocks import MovedBlock
 from models.requests.requests import Request
 from models.staff.request_actions import SeenOtherwise
 from models.states import ENDED, Kind, StepName
@@ -113,7 +114,10 @@ def _waiting(session: Session, place: KnownPlace, query: sa.Select[Request]) -> 
         Request.area_code == place.area_code,
         Account.postal_code == place.postal_code,
     )
-    has_some = sa.exists().where(NumberBlock.account_id == Request.account_id, NumberBlock.area_code == place.area_code)
+    goes = sa.exists().where(MovedBlock.request_id == Request.id, MovedBlock.block_id == NumberBlock.id)
+    has_some = sa.exists().where(
+        NumberBlock.account_id == Request.account_id, NumberBlock.area_code == place.area_code, ~goes
+    )
     # The numbers that stay count, too.
     moving = sa.and_(
         Request.kind == Kind.MOVE,
@@ -140,7 +144,8 @@ def open_question_of(session: Session, request: Request) -> uuid.UUID | None:
     city, postal_code = _city_of(request), account.postal_code
     if request.kind is Kind.MOVE:
         postal_code = request.place.postal_code
-        own = sa.select(NumberBlock.area_code).where(NumberBlock.account_id == account.id)
+        goes = sa.select(MovedBlock.block_id).where(MovedBlock.request_id == request.id)
+        own = sa.select(NumberBlock.area_code).where(NumberBlock.account_id == account.id, NumberBlock.id.not_in(goes))
         codes |= set(session.scalars(own.distinct()))
     answered = answers_for(session, postal_code, city)
     for code in sorted(codes - answered.keys()):

@@ -83,7 +83,7 @@ REASONS: Mapping[Reason, str] = {
     ),
     Reason.AREA_CODE_MISMATCH: N_(
         "The connection address lies outside the Ortsnetz of the area code. Please order again with an area code that "
-        "fits the address."
+        "fits the address; a move that is ordered again replaces the numbers that cannot stay."
     ),
     Reason.AREA_CODE_UNCONFIRMED: N_(
         "We are checking whether the connection address lies in the Ortsnetz of the area code. You need not do "

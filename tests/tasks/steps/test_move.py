@@ -33,13 +33,14 @@ from models.requests.moved_blocks import MovedBlock, moved_blocks_of, replacemen
 from models.requests.request_rights import concerns, may_change
 from models.requests.requests import Request
 from models.same_address import Place
-from models.staff.place_questions import answer_place_question, open_question_of
+from models.staff.place_questions import answer_place_question, find_question, open_question_of
 from models.states import AddressMethod, Origin, Reason, Status, StepName
 from models.telephony.directory import DirectoryEntry
 from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.number_history import NumberAssignment
 from models.telephony.number_pool import QUARANTINE, RESERVED, give_reserved_block
 from models.telephony.numbers import NumberBlock
+from models.telephony.place_answers import ask as ask_staff
 from models.telephony.place_answers import open_questions
 from models.telephony.trunks import SipTrunk, close_trunk
 from tasks.ports import GatewayUnavailable, NumberTaken
@@ -600,8 +601,25 @@ def test_what_staff_have_to_confirm_is_held_and_answered(pipeline: Pipeline, acc
     go_to(pipeline, pipeline.clock.now)
     request = pipeline.request(id)
     assert (request.status, request.reason) == (Status.REJECTED, Reason.AREA_CODE_MISMATCH)
+    said = " ".join(pipeline.mailer.sent[-1].text.split())
+    assert "ein neu beauftragter Umzug ersetzt die Rufnummern, die nicht bleiben können" in said
     with pipeline.runtime.database.transaction() as session:
-        assert session.get_one(Account, account_id).postal_code == "10179"
+        account = session.get_one(Account, account_id)
+        assert account.postal_code == "10179"
+        quote = quote_move(session, pipeline.manager, account, MoveDraft(place, None, None, "de"), pipeline.clock.now)
+        assert (len(quote.goes), quote.stays) == (1, [])
+
+
+def test_an_open_question_about_numbers_that_go_is_not_one_of_the_move(pipeline: Pipeline, account_id: int) -> None:
+    id = asked_and_proved(pipeline, account_id, day=in_days(pipeline, 10))
+    with pipeline.owner.transaction() as session:
+        # Asked by an order there that has chosen the area code of the numbers that go.
+        ask_staff(session, MUNICH.postal_code, MUNICH.city, "030", pipeline.clock.now)
+        session.flush()
+        [question] = open_questions(session, 5)
+        assert open_question_of(session, session.get_one(Request, id)) is None
+        staff = principal_of(session, make_staff(session))
+        assert find_question(session, staff, question.id).orders == []
 
 
 def test_a_block_given_back_meanwhile_is_not_replaced(pipeline: Pipeline, account_id: int) -> None:
