@@ -127,6 +127,7 @@ def test_the_letter_is_asked_for_again_and_counts_for_the_side_that_asks(
     back.advance()
     press(front, f"{sent.location}/brief", get(front, sent.location), code=back.letter_code())
     back.advance()
+    back.advance_to_the_network()
     assert "Der Account ist umgezogen." in plain(get(front, sent.location))
 
 
