@@ -261,16 +261,17 @@ def ensure_not_detached_before(
 
 
 def ensure_asked_from_within(session: Session, request: Request, asked: AuditEvent) -> None:
-    """Raise `RuleBroken` if a request was made by a right in a main account that the account has left since.
+    """Raise `RuleBroken` if a request was made by a right in a main account, and the account was detached since.
 
     `asked` is the event that the audit log has of the request. Call it for what waits for a proof or for the carrier:
-    the detachment may have been planned already when such a request was made.
+    the detachment may have been planned already when such a request was made. By a switch requests go along to the new
+    main account.
     """
     entry = sa.select(AuditEntry.through_id).where(
         AuditEntry.account_id == request.account_id, AuditEntry.deed == asked, AuditEntry.at == request.created_at
     )
     through = session.scalar(entry.limit(1))
-    if through is not None and request.account is not None and through != request.account.main_id:
+    if through is not None and request.account is not None and request.account.main_id is None:
         raise RuleBroken(Reason.NOT_ATTACHED)
 
 
