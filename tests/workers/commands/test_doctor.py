@@ -57,8 +57,12 @@ def test_doctor_names_the_role_of_each_part(database: Database, postgres: Embedd
         front_database_url=postgres.url(portal, DatabaseRole.FRONT),
         front_registrar_url=postgres.url(registrar, DatabaseRole.FRONT),
     )
-    # Beside them it names who is connected: fronts and SIP servers of other tests.
-    others = {"standorte front as standorte_front", "kamailio as standorte_kamailio"}
+    # Beside them it names who is connected: fronts, workers and SIP servers of other tests.
+    others = {
+        "standorte front as standorte_front",
+        "standorte worker as standorte_worker",
+        "kamailio as standorte_kamailio",
+    }
     assert set(CHECKS["roles"](ours).split(", ")) - others == {
         "front as standorte_front",
         "front at the registrar as standorte_front",

@@ -29,7 +29,7 @@ from models.values import utc_now
 from models.vault import Vault
 from tasks.ports import GatewayRefused, Mail, Ports
 from tasks.runtime import Runtime
-from tests.due_work import advance_requests, send_messages
+from tests.due_work import advance_requests, send_messages, sync_registrar
 from tests.factories import an_order, make_main, submit_order
 from tests.fakes import FakeRegistrar
 from web.app import create_app
@@ -95,6 +95,7 @@ class Network(httpx.WSGITransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
             advance_requests(self._runtime)
+            sync_registrar(self._runtime)
             for _ in range(2):
                 send_messages(self._runtime)
         return super().handle_request(request)
