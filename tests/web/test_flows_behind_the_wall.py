@@ -46,16 +46,16 @@ FLOWS: dict[str, Flow] = {
     ),
     "moved, the code typed by the local team": lambda front, back, *_: (
         test_move.test_a_move_on_a_day_is_ordered_proved_seen_and_taken_back(
-            front, test_move.make_koeln(front), back, "administrator"
+            front, test_more_numbers.make_koeln(front, stocked="089"), back, "administrator"
         )
     ),
     "moved, the letter asked for again": lambda front, back, *_: (
         test_move.test_the_letter_is_asked_for_again_and_counts_for_the_side_that_asks(
-            front, test_move.make_koeln(front), back, "administrator"
+            front, test_more_numbers.make_koeln(front, stocked="089"), back, "administrator"
         )
     ),
     "moved, the code typed by a stranger": lambda front, back, *_: test_move.test_who_has_the_letter_needs_no_login(
-        front, test_move.make_koeln(front), back
+        front, test_more_numbers.make_koeln(front, stocked="089"), back
     ),
     "cancelled": lambda front, back, *_: (
         test_cancellation_pages.test_with_its_day_the_account_is_gone_and_the_history_says_why(

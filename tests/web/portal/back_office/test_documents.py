@@ -29,7 +29,7 @@ from tests.web.api.calls import an_order as waiting_order
 from tests.web.conftest import Back, Front
 from tests.web.portal.back_office.desk import OFFICE, Desk, SitDown, codes, deeds, listed, of, request_of, with_document
 from tests.web.portal.changes.contract_changes import plain
-from tests.web.portal.changes.test_move import make_koeln
+from tests.web.portal.changes.test_more_numbers import make_koeln
 
 
 def confirm_contact(front: Front, back: Back, id: str) -> None:
@@ -160,7 +160,7 @@ def test_who_decides_waits_for_a_worker_before_they_lock_anything(front: Front, 
 
 
 def test_staff_see_the_new_address_of_a_move(front: Front, back: Back, desk: Desk) -> None:
-    site = make_koeln(front)
+    site = make_koeln(front, stocked="089")
     with front.database.transaction() as session:
         account = session.get_one(Account, site.account.id)
         draft = MoveDraft(Place("Marienplatz 8", "80331", "München"), None, None, "de")

@@ -42,10 +42,10 @@ def site(front: Front) -> Site:
     return make_koeln(front)
 
 
-def make_koeln(front: Front) -> Site:
+def make_koeln(front: Front, *, stocked: str = "0221") -> Site:
     """Create a sub-account in Köln that was ordered, with ten numbers; return it as a `Site`.
 
-    Also add numbers to the pool of its area code.
+    Also add numbers to the pool of the area code `stocked`, without an argument that of Köln.
     """
     with front.database.transaction() as session:
         site = make_site(session, session.get_one(Account, front.main.id), Origin.ORDER, **KOELN)
@@ -53,7 +53,7 @@ def make_koeln(front: Front) -> Site:
         contract = session.get_one(SipTrunk, site.trunk).contract_id
         for key, cents in (("trunk-10", 2990), ("block-10", 290)):
             session.add(ContractItem(contract_id=contract, product_key=key, monthly_cents=cents, one_off_cents=0))
-        fill_pool(session, area_code="0221", first="4000000", count=3)
+        fill_pool(session, area_code=stocked, first="4000000", count=3)
     return site
 
 

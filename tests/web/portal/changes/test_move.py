@@ -7,21 +7,18 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from models.accounts.accounts import Account
 from models.accounts.company_limits import DailyUse, Limit
 from models.accounts.hierarchy import attach
-from models.contracts.contracts import ContractItem
 from models.people.audit_log import AuditEvent
 from models.requests.requests import Request
 from models.states import Origin, Status
 from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.number_pool import RESERVED
 from models.telephony.numbers import NumberBlock
-from models.telephony.trunks import SipTrunk
-from tests.factories import NOW, fill_pool, make_account
+from tests.factories import NOW, make_account
 from tests.web.conftest import Back, Front, form_token
 from tests.web.html import assert_valid
-from tests.web.portal.accounts.sites import Site, come_in, deeds, get, give_numbers, make_site
+from tests.web.portal.accounts.sites import Site, come_in, deeds, get, give_numbers
 from tests.web.portal.changes.contract_changes import (
     DAY,
     assert_asked_for,
@@ -32,28 +29,16 @@ from tests.web.portal.changes.contract_changes import (
     send,
     show_prices,
 )
+from tests.web.portal.changes.test_more_numbers import KOELN, make_koeln
 from tests.web.portal.telephony.test_suspension import press
 
-KOELN = {"street": "Alter Markt 1", "postal_code": "50667", "city": "Köln"}
 MUNICH = {"street": "Marienplatz 8", "postal_code": "80331", "city": "München"}
 
 
 @pytest.fixture
 def site(front: Front) -> Site:
     """Create a location in Köln with ten numbers; the pool has numbers in München."""
-    return make_koeln(front)
-
-
-def make_koeln(front: Front) -> Site:
-    """Create a sub-account in Köln that was ordered, with ten numbers, and add numbers of München to the pool."""
-    with front.database.transaction() as session:
-        site = make_site(session, session.get_one(Account, front.main.id), Origin.ORDER, **KOELN)
-        give_numbers(session, site)
-        contract = session.get_one(SipTrunk, site.trunk).contract_id
-        for key, cents in (("trunk-10", 2990), ("block-10", 290)):
-            session.add(ContractItem(contract_id=contract, product_key=key, monthly_cents=cents, one_off_cents=0))
-        fill_pool(session, area_code="089", first="4000000", count=3)
-    return site
+    return make_koeln(front, stocked="089")
 
 
 def path_of(site: Site) -> str:
