@@ -6,6 +6,8 @@ linked, switched or detached. The request then no longer concerns the main accou
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
@@ -22,8 +24,10 @@ def owner_of_contracts(account: Account) -> int:
     return account.main_id if account.main_id is not None else account.id
 
 
-def hand_over_requests(session: Session, account: Account) -> None:
+def hand_over_requests(session: Session, account: Account, now: datetime) -> None:
     """Give the running requests about the account's contracts to its present main account, or to itself if it has none.
+
+    Those that wait for a second person's approval are worked on now: other people may have to give it, or nobody.
 
     Called when the account, which is locked, was attached, switched or detached. A request that another transaction has
     locked is left out. The job `requests` (`left_behind`), or the next worker that processes the request, hands it over
@@ -33,6 +37,8 @@ def hand_over_requests(session: Session, account: Account) -> None:
     query = sa.select(Request).where(Request.account_id == account.id, *running).order_by(Request.id)
     for request in session.scalars(query.with_for_update(skip_locked=True)):
         hand_over(session, request)
+        if request.approval_until is not None and request.approved is None:
+            request.make_due(now)
 
 
 def hand_over(session: Session, request: Request) -> None:

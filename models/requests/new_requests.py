@@ -52,7 +52,7 @@ def create_request(session: Session, request: Request, now: datetime, company: A
     request.traceparent = current_traceparent()
     request.make_due(now if request.kind in RESERVING else max(now, request.effective_at))
     if company is not None:
-        demand_approval(request, company, now)
+        demand_approval(session, request, company, now)
     session.add(request)
     session.flush()
     return request
@@ -67,5 +67,5 @@ def queue_request(session: Session, request: Request, company: Account, now: dat
     request.created_at = request.updated_at = now
     request.traceparent = current_traceparent()
     request.make_due(now)
-    demand_approval(request, company, now)
+    demand_approval(session, request, company, now)
     batch_add(session, request)

@@ -109,6 +109,11 @@ class Request(BulkQueueRow, Base):
     """The deadline for handing in a certificate of need; None until a certificate was demanded."""
     approval_until: Mapped[datetime | None]
     """The deadline for a second person's approval (`models.requests.approvals`); None if the request needs none."""
+    raise_cents: Mapped[int | None]
+    """By how many cents a month, net, the request raises the cost, as found when it was made.
+
+    None if the company had set no sum then, and for requests that need no approval whatever they cost.
+    """
     approved: Mapped[bool | None]
     """Whether `approval_by`, a user's id, has approved the request or refused it (False); None: neither yet."""
     approval_by: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
@@ -252,6 +257,13 @@ class Request(BulkQueueRow, Base):
             "main_id",
             "account_id",
             postgresql_where=sa.text("status = 'pending' AND approval_until IS NOT NULL AND approved IS NULL"),
+        ),
+        # What a person has asked for lately without an approval counts together.
+        sa.Index(
+            "ix_requests_let_through",
+            "requested_by",
+            "created_at",
+            postgresql_where=sa.text("approval_until IS NULL AND raise_cents > 0"),
         ),
         # The accounts that a company has ordered, or has closed, which row-level security asks for.
         sa.Index("ix_requests_orders", "main_id", "account_id", postgresql_where=sa.text("kind = 'order'")),

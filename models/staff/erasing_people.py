@@ -43,7 +43,10 @@ BUSINESS_LETTERS = (
     "high_risk_allowed", "numbers_released",
 )  # fmt: skip
 """Templates of the mails that are kept unchanged for six years (§ 257 HGB): they confirm, refuse or end agreements."""
-NAMING = ("invitation", "administrator_named", "api_token_created", "api_token_expires", "secret_renewed")
+NAMING = (
+    "invitation", "administrator_named", "api_token_created", "api_token_expires", "secret_renewed",
+    "approval_asked_file",
+)  # fmt: skip
 """Templates of mails to other people that may name the user who has done something.
 
 These mails are about no request and are no business letters.
@@ -163,7 +166,7 @@ def _names_in_mails_of_others(user: User) -> sa.ColumnElement[bool]:
     Mails about another person with the same name may match. That does no harm: a sent mail's content is not needed.
     """
     fact = sa.func.jsonb_each_text(Message.facts).table_valued("key", "value")
-    asked = sa.select(Request.id).where(Request.requested_by == user.id)
+    asked = sa.select(Request.id).where(sa.or_(Request.requested_by == user.id, Request.approval_by == user.id))
     about = (Message.request_id.is_(None) & Message.template.in_(NAMING)) | (
         Message.request_id.in_(asked) & Message.template.not_in(BUSINESS_LETTERS)
     )

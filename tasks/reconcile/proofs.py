@@ -19,7 +19,7 @@ from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import CodedProof, Consent, LinkCode, MainConsent
 from models.proofs.required_proofs import is_proved_by_company, order_proofs
 from models.requests.approvals import AWAITING as APPROVAL_AWAITING
-from models.requests.approvals import approvers_of
+from models.requests.approvals import approvers_of, company_of
 from models.requests.requests import Request
 from models.states import PROVING_ADDRESS, Actor, Kind, Reason, Status
 from tasks.reconcile.job_run import Run
@@ -68,14 +68,19 @@ def _wake_late(run: Run, session: Session, requests: Sequence[Request]) -> None:
     # Once the main account is asked, ownership is proved, and the first question is over.
     for of_main in session.scalars(sa.select(MainConsent).where(MainConsent.request_id.in_(ids))):
         consents[of_main.request_id] = "main_consent", of_main
+    can_be_approved: dict[tuple[int, int | None], bool] = {}
     for request in requests:
         if request.reason in AWAITED and not needs_certificate(session, request):
             request.make_due(now)
             run.counts["needs_over"] += 1
-        can_be_approved = request.waiting_for is Actor.APPROVER
-        if request.reason in APPROVAL_AWAITING and bool(approvers_of(session, request)) is not can_be_approved:
-            request.make_due(now)
-            run.counts["approvers_changed"] += 1
+        if request.reason in APPROVAL_AWAITING:
+            # One question for all orders of a file.
+            whose = company_of(request), request.requested_by
+            if whose not in can_be_approved:
+                can_be_approved[whose] = bool(approvers_of(session, request))
+            if can_be_approved[whose] is not (request.waiting_for is Actor.APPROVER):
+                request.make_due(now)
+                run.counts["approvers_changed"] += 1
         if request.reason is Reason.ADDRESS_NOT_PROVED and _is_proved(session, book, request):
             request.make_due(now)
             run.counts["proved_meanwhile"] += 1

@@ -113,6 +113,8 @@ def _hand_over_left_requests(run: Run) -> None:
             owner = present_owner(request)
             if request.account_id in free and owner in free and request.main_id != owner:
                 hand_over(session, request)
+                if request.approval_until is not None and request.approved is None:
+                    request.make_due(run.now)
                 _find(run, "left_behind", request, request.updated_at)
 
 

@@ -6,16 +6,20 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from models.changes.changes import ensure_asked_from_within
 from models.errors import RuleBroken
 from models.messages.outbox import Message, Recipient, queue_message
+from models.people.audit_log import AuditEvent
 from models.people.users import User, people_to_tell
 from models.requests.approvals import AWAITING, REMINDED_BEFORE, approvers_of, company_of, monthly_rise
 from models.requests.requests import Request
-from models.states import Actor, Reason, Status
+from models.states import Actor, Kind, Reason, Status
 from tasks.steps.step import Wait, Work
 
 APPROVAL_MAIL = "approval_asked"
 """The template of the mail that asks a person of the company for an approval, and of its reminders."""
+_ASKED = {Kind.CHANGE: AuditEvent.CHANGE_ASKED, Kind.NUMBERS: AuditEvent.NUMBERS_ASKED}
+"""What the audit log has of a request about the contracts of an account, which may leave its main account meanwhile."""
 
 
 def wait_for_approval(work: Work, request: Request) -> Wait | None:
@@ -23,8 +27,9 @@ def wait_for_approval(work: Work, request: Request) -> Wait | None:
 
     Queues the mails that ask those who can approve it, and remind them 7 and 2 days before the end; for the requests of
     an uploaded file, `tasks.bulk.approvals` asks once for all. Once it is approved, queues the mail that tells the
-    requester. Raises `RuleBroken` if it was refused, or the time is over. If nobody else of the company may approve it,
-    the wait says so, and that the requester has to act.
+    requester. Raises `RuleBroken` if it was refused, if the time is over, or if a main account has asked for it and the
+    account was detached since. If nobody else of the company may approve it, the wait says so, and that the requester
+    has to act.
     """
     until = request.approval_until
     if until is None:
@@ -38,6 +43,8 @@ def wait_for_approval(work: Work, request: Request) -> Wait | None:
         raise RuleBroken(Reason.APPROVAL_REFUSED)
     if work.now >= until:
         raise RuleBroken(Reason.APPROVAL_EXPIRED)
+    if request.kind in _ASKED:
+        ensure_asked_from_within(work.session, request, _ASKED[request.kind])
     ahead = [until - before for before in REMINDED_BEFORE if work.now < until - before]
     again_at = min([*ahead, until])
     people = approvers_of(work.session, request)

@@ -32,7 +32,7 @@ def attach(work: Work, request: Request) -> Outcome:
         raise AlreadyAttached(account.customer_number)
     if request.kind is not Kind.ORDER:
         # Nobody could ask for anything in an account that has just been ordered.
-        hand_over_requests(work.session, account)
+        hand_over_requests(work.session, account, work.now)
     request.note(
         work.now,
         "attached",

@@ -28,7 +28,7 @@ def detach(work: Work, request: Request) -> Outcome:
     if was_ordered:
         keep_holder_of(work.session, request.main_id, account, work.now)
     void_foreign_invitations(work.session, account)
-    hand_over_requests(work.session, account)
+    hand_over_requests(work.session, account, work.now)
     wake_switches(work.session, account, work.now)
     request.note(
         work.now,

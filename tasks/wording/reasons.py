@@ -36,13 +36,13 @@ REASONS: Mapping[Reason, str] = {
     ),
     Reason.CERTIFICATE_IN_REVIEW: N_("We are looking at the certificate of need for the phone numbers."),
     Reason.APPROVAL_AWAITED: N_(
-        "Your company has set that a second person approves what costs this much a month. Another administrator or "
-        "location manager has to approve it or refuse it; we have asked them by e-mail."
+        "Your company has set that a second person approves what somebody asks for within 24 hours, from a sum a month "
+        "on. Another administrator or location manager has to approve it or refuse it; we have asked them by e-mail."
     ),
     Reason.APPROVER_MISSING: N_(
-        "Your company has set that a second person approves what costs this much a month, but nobody else is "
-        "administrator or location manager any more. Please invite somebody; as soon as they have accepted, they can "
-        "approve it. Or cancel it, have the sum changed under “Users”, and order anew."
+        "Your company has set that a second person approves what somebody asks for within 24 hours, from a sum a month "
+        "on, but nobody else is administrator or location manager any more. Please invite somebody; as soon as they "
+        "have accepted, they can approve it. Or cancel it, have the sum changed under “Users”, and order anew."
     ),
     Reason.APPROVAL_REFUSED: N_("A second person of your company has refused it."),
     Reason.APPROVAL_EXPIRED: N_("No second person of your company has approved it in time. It can be ordered anew."),

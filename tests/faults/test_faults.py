@@ -23,11 +23,13 @@ from models.changes.moves import MoveDraft, submit_move
 from models.contracts.contracts import Contract, ContractItem
 from models.links.links import submit_detach, submit_link
 from models.orders.orders import Contact, Location
-from models.people.users import User
+from models.people.rights import Role
+from models.people.users import User, principal_of
 from models.proofs.main_consents import decide_for_main
 from models.proofs.order_codes import confirm_email, enter_letter_code
 from models.proofs.ownership import decide
 from models.proofs.proofs import AddressProof, Decision
+from models.requests.approvals import decide_approval, set_approval_limit
 from models.requests.requests import Request
 from models.same_address import Place
 from models.states import AccountState, AddressMethod, Kind, Origin, ProofMethod, Reason, Status
@@ -36,7 +38,7 @@ from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk
 from models.values import utc_now
 from models.vault import Vault
-from tests.factories import a_link, an_order, fill_pool, make_account, make_main, make_user
+from tests.factories import a_link, an_order, fill_pool, join, make_account, make_main, make_user
 from tests.fakes import wait_until
 from tests.faults.conftest import SECRET, Plant
 from tests.plain_http import call
@@ -185,6 +187,45 @@ def test_a_worker_killed_while_it_changes_a_contract_is_replaced(plant: Plant, p
     assert plant.told(id) == ["change_completed", "change_receipt"]
     asked = "SELECT value FROM usr_preferences WHERE attribute = 'channels'"
     wait_until(lambda: plant.at_registrar(asked) == [("30",)], what="the registrar to know the channels")
+
+
+@pytest.mark.parametrize(
+    ("asking", "step"),
+    [
+        *((True, step) for step in ("verify", "receipt", "mail")),
+        *((False, step) for step in ("verify", "provision", "attach", "confirm", "mail")),
+    ],
+)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_worker_killed_on_the_way_of_an_order_that_is_approved_is_replaced(
+    plant: Plant, asking: bool, step: str, when: str
+) -> None:
+    """Kill the worker while it asks for the approval, or after that was given. Each mail is written once."""
+    point = f"{step}.{when}"
+    with plant.database.transaction() as session:
+        main, person = session.get_one(Account, plant.main.id), make_user(session)
+        join(session, person, main, Role.LOCATION_MANAGER)
+        second = principal_of(session, person)
+        set_approval_limit(session, plant.manager, main, 100, utc_now())
+    [id] = plant.order(1)
+    if asking:
+        _kill_at(plant, point)
+    else:
+        helper = plant.start_engine()
+    wait_until(lambda: plant.statuses([id]) == {Status.PENDING} and plant.unsent() == 0, what="the question")
+    assert plant.told(id) == ["approval_asked", "order_receipt"]
+    if not asking:
+        plant.kill_engine(helper)
+    with plant.database.transaction() as session:
+        request = session.get_one(Request, id)
+        decide_approval(session, second, request, approved=True, note=None, now=plant.now())
+    if not asking:
+        _kill_at(plant, point)
+    plant.wait_for_completion([id])
+    plant.assert_provisioned_once([id])
+    completed = ["order_completed", "order_completed_contact"]
+    assert plant.told(id) == ["approval_asked", "approval_given", *completed, "order_receipt"]
+    assert len({mail["Message-ID"] for _, mail in plant.sink.received}) == 5
 
 
 @pytest.mark.parametrize("point", [f"{step}.{when}" for step in ("verify", "assign") for when in ("before", "after")])

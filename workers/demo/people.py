@@ -75,6 +75,17 @@ class People:
             browser.fill_in(link_in(mail), code=code_on(mail), decision=decision)
         return f"{owner.name} opens the link in the mail, types the code: {decision}"
 
+    def approve(self, person: Person, view: View) -> str:
+        """Sign in as `person`, who leads the company, and approve the request. Return a sentence that says what was done.
+
+        The mail that asks for the approval must have arrived.
+        """
+        mail = self.mailbox.mail(person.email, view.customer_number)
+        with self._browser() as browser:
+            browser.sign_in(person.email, PASSWORD)
+            browser.fill_in(link_in(mail), decision="approve")
+        return f"{person.name} opens the link in the mail, signs in and approves it"
+
     def create_link_code(self, owner: Person, customer_number: str) -> str:
         """Sign in as `owner`, an administrator of the account `customer_number`; create and return a link code.
 

@@ -42,6 +42,7 @@ EMAIL = Stand(Status.PENDING, Reason.EMAIL_NOT_CONFIRMED)
 ADDRESS = Stand(Status.PENDING, Reason.ADDRESS_NOT_PROVED)
 REVIEW = Stand(Status.PENDING, Reason.DOCUMENT_IN_REVIEW)
 CONSENT = Stand(Status.PENDING, Reason.CONSENT_AWAITED)
+APPROVAL = Stand(Status.PENDING, Reason.APPROVAL_AWAITED)
 MAIN_CONSENT = Stand(Status.PENDING, Reason.MAIN_CONSENT_AWAITED)
 WAITS_FOR_DAY = Stand(Status.ACKNOWLEDGED)
 RESERVED_FOR_DAY = Stand(Status.IN_PROGRESS)
@@ -53,7 +54,7 @@ Submit = Callable[[PortalApi, str], View]
 """A function that submits a request under an idempotency key and returns the API's view of the request."""
 FRESH = (
     "administers_both", "credentials", "link_code", "consent", "declined", "expired", "attached", "planned", "changed",
-    "more", "certified", "kept", "cancelled", "moved", "switched",
+    "more", "certified", "kept", "cancelled", "moved", "switched", "approved",
 )  # fmt: skip
 """Names of the accounts created for each run, by what happens to the account in the run."""
 
@@ -96,7 +97,10 @@ def set_stage(session: Session, carrier: Carrier) -> Stage:
         raise CannotPlay("There is no demo data; `standorte up` loads it.")
     fresh = {becomes: _open(session, carrier, becomes) for becomes in FRESH}
     give_role(session, maxi, fresh["administers_both"], Role.ADMINISTRATOR)
-    for becomes in ("attached", "planned"):
+    # A linked company pays for itself: there two people lead, and one of them approves what the other orders.
+    give_role(session, maxi, fresh["approved"], Role.ADMINISTRATOR)
+    fresh["approved"].approval_from_cents = 10_00
+    for becomes in ("attached", "planned", "approved"):
         attach(session, main.id, fresh[becomes].id, Origin.LINK, carrier.now)
     attach(session, elsewhere.id, fresh["switched"].id, Origin.LINK, carrier.now)
     # A link does not reach contracts.
@@ -138,6 +142,7 @@ def scenes(stage: Stage, people: People) -> list[Scene]:
         _detach(stage),
         _detach_tomorrow(stage, people),
         _change(stage),
+        _approval(stage, people),
         _numbers(stage, people),
         _certificate(stage, people),
         _move(stage, people),
@@ -303,6 +308,17 @@ def _change(stage: Stage) -> Scene:
         COMPLETED,
         twice=True,
         mails={MAXI.email: 2, NIKO.email: 1},
+    )
+
+
+def _approval(stage: Stage, people: People) -> Scene:
+    body = {"customer_number": stage.fresh["approved"].customer_number, "product": "trunk-50", "channels": 30}
+    return Scene(
+        "Change that a second person approves",
+        lambda api, key: api.submit("changes", body, key),
+        COMPLETED,
+        [(APPROVAL, partial(people.approve, NIKO))],
+        mails={MAXI.email: 3, NIKO.email: 2},
     )
 
 

@@ -13,7 +13,9 @@ from models.accounts.accounts import Account
 from models.contracts.contracts import Contract
 from models.messages.outbox import Message
 from models.requests.requests import Request
+from models.same_address import Place
 from models.states import CONTRACT_CHANGES, Kind, Status
+from models.telephony.number_pool import RESERVED
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk, TrunkState
 from tasks.outbox.receipt_facts import RECEIPTS
@@ -33,7 +35,9 @@ class Model:
     "letter"), `consents` the id of the user who has to consent to a link, and `numbers` the id of the trunk for which
     more numbers were requested. `channels` has the number of channels by the id of each changed trunk, `files` the
     number of orders by the id of each bulk file. `rivals` has the ids of two link requests by the customer number of
-    the account that both are for: exactly one of them is completed.
+    the account that both are for: exactly one of them is completed. `approvals` has the ids of requests that wait for
+    an approval, `approved` those of requests for which it was given, and `moves` the account's id and the new address
+    of each move by its id.
     """
 
     expected: dict[UUID, Status] = field(default_factory=dict)
@@ -43,6 +47,17 @@ class Model:
     consents: dict[UUID, int] = field(default_factory=dict)
     files: dict[UUID, int] = field(default_factory=dict)
     numbers: dict[UUID, int] = field(default_factory=dict)
+    approvals: list[UUID] = field(default_factory=list)
+    approved: list[UUID] = field(default_factory=list)
+    moves: dict[UUID, tuple[int, Place]] = field(default_factory=dict)
+
+    def decide(self, id: UUID, end: Status) -> None:
+        """Record how the request will end; it waits for an approval no longer."""
+        self.expected[id] = end
+        if id in self.approvals:
+            self.approvals.remove(id)
+            if end is Status.COMPLETED:
+                self.approved.append(id)
 
     def compare(self, session: Session, pipeline: Pipeline) -> None:
         """Assert that the rows, and what registrar, mail server and printer were sent, agree with the model."""
@@ -69,7 +84,21 @@ class Model:
             ends = Counter(session.scalars(sa.select(Request.status).where(Request.id.in_(rivals))))
             assert ends == {Status.COMPLETED: 1, Status.REJECTED: 1}, number
         _compare_hierarchy(session)
+        self._compare_places(session)
         self._compare_messages(session, pipeline, done, {row.id for row in placed})
+
+    def _compare_places(self, session: Session) -> None:
+        """Assert that each account is where its last completed move has brought it, with numbers of that place."""
+        # Of an account one move runs at a time.
+        last = {id: to for move, (id, to) in self.moves.items() if self.expected[move] is Status.COMPLETED}
+        for account in session.scalars(sa.select(Account).where(Account.id.in_(last))):
+            place = last[account.id]
+            assert (account.street, account.postal_code) == (place.street, place.postal_code)
+            blocks = sa.select(NumberBlock.area_code).where(NumberBlock.account_id == account.id)
+            assert set(session.scalars(blocks)) == {"089" if place.city == "München" else "030"}
+        reserved = sa.select(sa.func.count()).where(NumberBlock.available_from == RESERVED)
+        waiting = sa.select(sa.func.count()).where(Request.reserved_block_id.is_not(None), Request.ended_at.is_(None))
+        assert session.scalar(reserved) == session.scalar(waiting)
 
     def _compare_messages(self, session: Session, pipeline: Pipeline, done: set[UUID], placed: set[UUID]) -> None:
         """Assert that all messages were sent, and that none is missing or doubled.
@@ -83,6 +112,8 @@ class Model:
         domain = pipeline.runtime.mail_domain
         assert all(message.key in sent or message.message_id(domain) in sent for message in owed)
         told = Counter((message.request_id, message.template) for message in owed)
+        ended = [id for id in self.approved if self.expected[id] is Status.COMPLETED]
+        assert all(told[id, "approval_asked"] == told[id, "approval_given"] == 1 for id in ended)
         assert all(told[id, template] == 1 for id in done - placed for template in COMPLETED)
         detaches = select_ids(session, sa.select(Request.id).where(Request.kind == Kind.DETACH), self.expected)
         receipts = Counter(message.request_id for message in owed if message.template in RECEIPTS)

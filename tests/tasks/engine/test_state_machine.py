@@ -20,9 +20,8 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import MultipleResults, consumes, multiple, rule, run_state_machine_as_test
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session
 
-from models.accounts.accounts import Account
 from models.bulk.bulk import Bulk
 from models.changes.changes import ChangeDraft, submit_change
 from models.changes.more_numbers import NumbersDraft, submit_numbers
@@ -36,7 +35,7 @@ from models.proofs.proof_book import ProofBook
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
 from models.staff.request_actions import retry
-from models.states import AccountState, Reason, Status
+from models.states import Reason, Status
 from models.telephony import sip_secrets, suspension
 from models.telephony.trunks import SipTrunk, TrunkState
 from tasks.bulk.place import place_due
@@ -58,7 +57,8 @@ from tests.factories import (
 )
 from tests.mortal_database import Death, Mortal
 from tests.tasks.conftest import Pipeline
-from tests.tasks.engine.existing_accounts import WRONG, ExistingAccounts
+from tests.tasks.engine.approved_and_moved import ApprovedAndMoved, prove_places
+from tests.tasks.engine.existing_accounts import WRONG
 from tests.tasks.engine.history_model import Model
 
 LONG_ENOUGH = 40
@@ -81,10 +81,10 @@ def place_files(runtime: Runtime) -> None:
     place_due(runtime, lambda: None)
 
 
-class History(ExistingAccounts):
+class History(ApprovedAndMoved):
     """Random actions of customers, staff, workers, scheduled jobs and outside systems, and a model of their results."""
 
-    requests = ExistingAccounts.requests
+    requests = ApprovedAndMoved.requests
     works = st.sampled_from([process_due, advance_requests, sync_registrar, send_messages, place_files])
     jobs = st.sampled_from([sweep, *(partial(run_one, name) for name in JOBS)])
     mostly = st.sampled_from([True, True, False])
@@ -101,7 +101,9 @@ class History(ExistingAccounts):
                 main, manager = make_main(session)
                 for draft in (an_order(), NO_NUMBERS):
                     prove_contact(session, main, draft)
+                prove_places(session, main, self.pipeline.clock.now)
                 self.customers.append((main, manager))
+            self.begin_careful(session)
         for who in range(2):
             self.order(who)
             self.link(who)
@@ -232,9 +234,7 @@ class History(ExistingAccounts):
                 sip_secrets.renew(session, self.pipeline.runtime.vault, manager, trunk.account, trunk.id, issue, now)
 
     def _trunk(self, session: Session, who: int) -> SipTrunk | None:
-        mine = Account.main_id == self.customers[who][0].id, Account.state == AccountState.ACTIVE
-        newest = sa.select(SipTrunk).join(Account).where(*mine).order_by(SipTrunk.id.desc()).limit(1)
-        return session.scalar(newest.options(selectinload(SipTrunk.account)))
+        return self.newest_trunk(session, self.customers[who][0])
 
     @rule(id=consumes(requests))
     def cancel(self, id: UUID) -> None:
@@ -248,7 +248,7 @@ class History(ExistingAccounts):
                 cancel_and_release(request, Reason.CANCELLED_BY_REQUESTER, self.pipeline.clock.now)
             except TooLate:
                 return
-        self.model.expected[id] = Status.CANCELLED
+        self.model.decide(id, Status.CANCELLED)
         self.model.asked.pop(id, None)
         self.model.consents.pop(id, None)
 
@@ -364,6 +364,7 @@ def test_every_history_ends_as_the_model_says(pipeline: Pipeline, redis_url: str
     wanted = int(os.environ.get("HISTORIES", "0"))
     with pipeline.runtime.database.transaction() as session:
         fill_pool(session, first="23200000", count=3000)
+        fill_pool(session, area_code="089", first="20000000", count=3000)
 
     class OfThisPipeline(History):
         pass

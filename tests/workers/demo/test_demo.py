@@ -44,7 +44,7 @@ from workers.gateways.smtp import build_message
 from workers.settings import WorkerSettings
 from workers.stack.postgres import EmbeddedPostgres
 
-SCENES = 24
+SCENES = 25
 
 pytestmark = pytest.mark.usefixtures("database_settings")
 
@@ -138,7 +138,7 @@ def test_everything_ends_as_it_should_and_does_so_again(stack: Runtime) -> None:
         with stack.database.transaction() as session:
             ended = session.scalars(sa.select(Request.status)).all()
             assert len(ended) == SCENES * performance
-            assert ended.count(Status.COMPLETED) == 15 * performance
+            assert ended.count(Status.COMPLETED) == 16 * performance
             assert all(session.scalars(sa.select(ApiToken.revoked_at)))
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from flask import Blueprint, abort, flash, redirect, render_template, url_for
-from flask_babel import gettext
+from flask_babel import gettext, ngettext
 from flask_babel import lazy_gettext as _
 from flask_login import login_required
 from flask_wtf import FlaskForm
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
-from wtforms import RadioField, StringField
+from wtforms import HiddenField, RadioField, StringField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import DataRequired, Length
 
@@ -22,14 +22,16 @@ from models.bulk.bulk import Bulk
 from models.errors import Forbidden, NotAwaited
 from models.people.users import User
 from models.requests.approvals import (
+    FILE_CHUNK,
     FileToApprove,
     approvals_to_decide,
     decide_approval,
-    decide_file,
+    decide_orders,
     files_to_approve,
     is_awaited,
     may_approve,
     monthly_rise,
+    orders_to_decide,
 )
 from models.requests.request_rights import concerns
 from models.requests.requests import Request
@@ -62,6 +64,12 @@ class ApprovalForm(FlaskForm):  # type: ignore[misc]
         filters=[strip],
         validators=[Length(max=MOST_OF_NOTE, message=_("At most %(max)s characters, please.", max=MOST_OF_NOTE))],
     )
+
+
+class FileApprovalForm(ApprovalForm):
+    """The form in which the second person decides on the orders of a file; `seen`: how many the page has said wait."""
+
+    seen = HiddenField()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,26 +152,43 @@ def decide(id: UUID) -> Response | tuple[str, int]:
 def decide_file_orders(id: UUID) -> Response | tuple[str, int]:
     """Show the file `id` with the form to approve or refuse all of its orders that wait for it; on POST decide on them.
 
-    A POST redirects to the list of approvals with a message. Abort with 404 unless orders of the file wait for an
-    approval that the user may give.
+    A POST redirects to the list of approvals with a message. If more or fewer orders wait than the page has said, which
+    the form sends back, nothing is decided, and the page says so (status 409). Abort with 404 unless orders of the file
+    wait for an approval that the user may give.
     """
-    form, now = ApprovalForm(), resources().clock()
+    form, now = FileApprovalForm(), resources().clock()
     with resources().database.transaction() as session:
         files = files_to_approve(session, principal(), now)
         waiting = next((_waiting_file(session, found) for found in files if found.bulk_id == id), None)
         if waiting is None:
             abort(404)
-    if form.validate_on_submit():
+        ids = orders_to_decide(session, principal(), id, now)
+    has_changed = form.is_submitted() and form.seen.data != str(len(ids))
+    form.seen.data = str(len(ids))
+    if not has_changed and form.validate_on_submit():
         approved, note = form.decision.data == "approve", form.note.data or None
+        decided = 0
         # In several transactions, so that none is long.
-        while True:
+        for first in range(0, len(ids), FILE_CHUNK):
+            some, at = ids[first : first + FILE_CHUNK], resources().clock()
             with resources().database.transaction() as session:
-                if not decide_file(session, principal(), id, approved=approved, note=note, now=resources().clock()):
-                    break
-        flash(_said(form))
+                decided += decide_orders(session, principal(), some, approved=approved, note=note, now=at)
+        if decided:
+            flash(_said(form))
+        if decided < len(ids):
+            # Somebody else was faster.
+            late = len(ids) - decided
+            flash(
+                ngettext(
+                    "%(num)s order did not wait for that any more.",
+                    "%(num)s orders did not wait for that any more.",
+                    late,
+                ),
+                "warning",
+            )
         return redirect(url_for("approvals.listed"), 303)
-    page = render_template("requests/approval_of_file.html", form=form, waiting=waiting)
-    return page, 422 if form.errors else 200
+    page = render_template("requests/approval_of_file.html", form=form, waiting=waiting, has_changed=has_changed)
+    return page, 409 if has_changed else 422 if form.errors else 200
 
 
 def _said(form: ApprovalForm) -> str:
