@@ -192,7 +192,8 @@ PORTAL: Mapping[str, Rows] = {
     "area_codes": _free(_NO_CUSTOMER),
     "attempt_counts": _free("counts only; of whom, says a hash"),
     "audit_entries": Rows(
-        f"account_id = {_OWN} OR {STAFF} OR through_id = {_LED} OR user_id = {_PEOPLE}",
+        f"account_id = {_OWN} OR {STAFF} OR through_id = {_LED} OR user_id = {_PEOPLE}"
+        f" OR (user_id = (SELECT caller_id()) AND {_reached('audit_entries.account_id')})",
         "false",
         f"((user_id = {_PEOPLE} AND NOT by_staff AND (account_id IS NULL OR is_member(user_id, account_id))) OR"
         f" ({STAFF} OR (NOT by_staff AND {_reached('audit_entries.account_id')}))"

@@ -12,6 +12,7 @@ import pytest
 
 from models.db.session import Database
 from tests.fakes import FakeClock
+from tests.web.api import test_changes
 from tests.web.conftest import Back, Front, FrontOf
 from tests.web.portal.changes import test_cancellation_pages, test_change_pages, test_more_numbers, test_move
 from tests.web.portal.links import test_switch
@@ -73,6 +74,14 @@ FLOWS: dict[str, Flow] = {
             front, test_change_pages.make_ordered_site(front), back
         )
     ),
+    **{
+        f"by a token, with a role in both accounts: {deed}": lambda front, *_, deed=deed: (
+            test_changes.test_a_token_of_the_main_account_serves_a_person_with_a_role_in_the_sub_account(
+                front, test_change_pages.make_ordered_site(front), deed
+            )
+        )
+        for deed in ("change", "detach")
+    },
     "detached": lambda front, back, *_: (
         test_left_accounts.test_a_detachment_is_shown_to_its_main_account_when_it_is_done(front, back)
     ),

@@ -17,6 +17,7 @@ from models.accounts.accounts import Account
 from models.accounts.hierarchy import detach
 from models.calendar_days import berlin_day
 from models.people.rights import Scope
+from models.people.users import User
 from models.requests.requests import Request
 from models.telephony.trunks import SipTrunk
 from tests.factories import NOW, join, make_account, make_user
@@ -51,6 +52,19 @@ def test_a_change_is_accepted_with_its_terms_and_done(front: Front, back: Back, 
     assert [entry["code"] for entry in done["timeline"]][:3] == ["change_received", "changed", "completed"]
     with front.database.transaction() as session:
         assert session.get_one(SipTrunk, site.trunk).channels == 50
+
+
+@pytest.mark.parametrize("deed", ["change", "detach"])
+def test_a_token_of_the_main_account_serves_a_person_with_a_role_in_the_sub_account(
+    front: Front, site: Site, deed: str
+) -> None:
+    with front.database.transaction() as session:
+        join(session, session.get_one(User, front.manager.user_id), session.get_one(Account, site.account.id))
+    if deed == "change":
+        answer = front.post("/changes", a_change(site))
+    else:
+        answer = front.delete(f"/accounts/{site.account.customer_number}/link")
+    assert answer.status_code == 202
 
 
 def test_the_same_key_changes_once(front: Front, site: Site) -> None:
