@@ -141,8 +141,8 @@ def _let_through(session: Session, company_id: int, person_id: int, now: datetim
     Takes the lock of the person's requests.
     """
     take_advisory_lock(session, f"approvals {company_id} {person_id}")
-    query = sa.select(sa.func.coalesce(sa.func.sum(Request.raise_cents), 0))
-    return session.scalars(
+    query = sa.select(sa.func.sum(Request.raise_cents))
+    found = session.scalar(
         query.join(Account, Account.id == Request.account_id).where(
             Request.requested_by == person_id,
             Request.created_at > now - COUNTED_TOGETHER,
@@ -150,7 +150,8 @@ def _let_through(session: Session, company_id: int, person_id: int, now: datetim
             Request.status.not_in((Status.CANCELLED, Status.REJECTED)),
             _payer() == company_id,
         )
-    ).one()
+    )
+    return found or 0
 
 
 def leaders_of(session: Session, company_id: int) -> Sequence[User]:

@@ -76,7 +76,7 @@ class People:
         return f"{owner.name} opens the link in the mail, types the code: {decision}"
 
     def approve(self, person: Person, view: View) -> str:
-        """Sign in as `person`, who leads the company, and approve the request. Return a sentence that says what was done.
+        """Sign in as `person`, who leads the company, and approve the request. Say what was done.
 
         The mail that asks for the approval must have arrived.
         """

@@ -99,9 +99,9 @@ def set_stage(session: Session, carrier: Carrier) -> Stage:
     give_role(session, maxi, fresh["administers_both"], Role.ADMINISTRATOR)
     # A linked company pays for itself: there two people lead, and one of them approves what the other orders.
     give_role(session, maxi, fresh["approved"], Role.ADMINISTRATOR)
-    fresh["approved"].approval_from_cents = 10_00
     for becomes in ("attached", "planned", "approved"):
         attach(session, main.id, fresh[becomes].id, Origin.LINK, carrier.now)
+    fresh["approved"].approval_from_cents = 10_00
     attach(session, elsewhere.id, fresh["switched"].id, Origin.LINK, carrier.now)
     # A link does not reach contracts.
     for becomes in ("changed", "more", "certified", "kept", "cancelled", "moved"):

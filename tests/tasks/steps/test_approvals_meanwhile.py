@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
@@ -223,6 +223,7 @@ def test_nobody_detaches_an_account_of_which_a_main_account_waits_for_an_approva
     go_to(pipeline, pipeline.clock.now)
     with pipeline.runtime.database.transaction() as session:
         account = session.get_one(Account, session.get_one(SipTrunk, trunk_id).account_id)
+        join(session, make_user(session), account)
         with pytest.raises(InvalidField) as lost:
             submit_detach(session, pipeline.manager, account, "de", pipeline.clock.now)
     assert lost.value.code == "change_is_lost"
@@ -361,7 +362,7 @@ def names_in_mails(pipeline: Pipeline, name: str) -> list[str]:
 def test_the_name_of_who_has_approved_goes_with_the_person(pipeline: Pipeline, second: Principal) -> None:
     id = waiting_order(pipeline)
     decide(pipeline, id, second)
-    assert names_in_mails(pipeline, second.name) == ["approval_given"]
+    assert sorted(names_in_mails(pipeline, second.name)) == ["approval_asked", "approval_given"]
     erase(pipeline, second)
     assert names_in_mails(pipeline, second.name) == []
     with pipeline.runtime.database.transaction() as session:
@@ -378,9 +379,10 @@ def test_the_name_of_who_has_sent_a_file_goes_with_the_person(pipeline: Pipeline
         bulk.send(pipeline.clock.now)
         sender = principal_of(session, person)
     go_to(pipeline, pipeline.clock.now)
-    assert set(names_in_mails(pipeline, "Sie Sendet")) == {"approval_asked_file"}
+    assert set(names_in_mails(pipeline, "Sie Sendet")) == {"approval_asked_file", "bulk_receipt"}
     erase(pipeline, sender)
-    assert names_in_mails(pipeline, "Sie Sendet") == []
+    # The receipt is a business letter.
+    assert names_in_mails(pipeline, "Sie Sendet") == ["bulk_receipt"]
 
 
 def waiting_file(pipeline: Pipeline, rows: int) -> UUID:
@@ -417,14 +419,16 @@ def test_orders_that_a_file_brings_after_the_page_was_read_are_not_decided_on(
     with pipeline.runtime.database.transaction() as session:
         seen = orders_to_decide(session, second, bulk, pipeline.clock.now)[:2]
         assert decide_orders(session, second, seen, approved=True, note=None, now=pipeline.clock.now) == 2
+    with pipeline.runtime.database.transaction() as session:
         assert len(orders_to_decide(session, second, bulk, pipeline.clock.now)) == 1
 
 
 @pytest.fixture(params=[datetime(2027, 3, 20, 9, tzinfo=UTC), datetime(2027, 10, 25, 9, tzinfo=UTC)], ids=str)
-def before_time_change(request: pytest.FixtureRequest, pipeline: Pipeline) -> Iterator[datetime]:
-    """Set the clock to a day less than 14 days before clocks are changed in Germany."""
-    pipeline.clock.now = request.param
-    return request.param
+def before_time_change(request: pytest.FixtureRequest, pipeline: Pipeline) -> datetime:
+    """Set the clock to a day less than 14 days before clocks are changed in Germany, and provide that time."""
+    now: datetime = request.param
+    pipeline.clock.now = now
+    return now
 
 
 def test_the_time_ends_with_the_fourteenth_day_across_a_change_of_clocks(

@@ -33,7 +33,7 @@ def cost(pipeline: Pipeline, second: Principal) -> int:
     with pipeline.runtime.database.transaction() as session:
         session.get_one(Account, pipeline.main.id).approval_from_cents = None
     id = pipeline.order(an_order())
-    found = sum(line["monthly_cents"] for line in pipeline.request(id).price_lines or ())
+    found: int = sum(line["monthly_cents"] for line in pipeline.request(id).price_lines or ())
     set_limit(pipeline, 3 * found)
     return found
 
@@ -127,9 +127,10 @@ def test_the_rows_of_a_file_count_together(pipeline: Pipeline, cost: int) -> Non
     with pipeline.runtime.database.transaction() as session:
         rows = sa.select(Request.raise_cents, Request.approval_until).where(Request.bulk_id == id)
         placed = session.execute(rows).all()
-    free = [cents for cents, until in placed if until is None]
+    rises = [cents or 0 for cents, _ in placed]
+    free = [cents or 0 for cents, until in placed if until is None]
     assert len(placed) == 6 and 0 < len(free) < 6
-    assert sum(free) < 3 * cost <= sum(free) + max(cents for cents, _ in placed)
+    assert sum(free) < 3 * cost <= sum(free) + max(rises)
     assert orders(pipeline, 1) == [sum(free) + cost >= 3 * cost]
 
 
