@@ -49,8 +49,12 @@ class NotSent(GatewayRefused):
 class NumberTaken(GatewayRefused):
     """Raised or returned when the registrar refuses a trunk, because another trunk there has one of its numbers.
 
-    Retry with other numbers.
+    Retry with other numbers. `numbers` are those that the other trunk has, in E.164 with the plus sign.
     """
+
+    def __init__(self, what: str, numbers: Collection[str] = ()) -> None:
+        super().__init__(what)
+        self.numbers = frozenset(numbers)
 
 
 FORWARD = "forward."

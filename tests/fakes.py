@@ -15,7 +15,7 @@ from threading import Lock
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from tasks.ports import Block, GatewayError, Letter, Mail, SipAddress, Subscriber, TrunkRecord
+from tasks.ports import Block, GatewayError, Letter, Mail, NumberTaken, SipAddress, Subscriber, TrunkRecord
 from workers.stack.ports import free_port
 
 
@@ -46,7 +46,8 @@ class FakeRegistrar:
     `failures`: a `GatewayError` is returned as that trunk's result, any other exception is raised. `strangers` are
     subscribers that were added outside the portal, `calls` the times of the recorded calls, `blocks` the number blocks
     that were written, by first number. If `away` is set, this error is raised by reading and removing subscribers, by
-    counting and deleting calls, and by writing and reading blocks.
+    counting and deleting calls, and by writing and reading blocks. `taken` are numbers of a trunk that is not the
+    portal's: trunks that have one are refused.
     """
 
     trunks: dict[str, TrunkRecord] = field(default_factory=dict)
@@ -56,6 +57,7 @@ class FakeRegistrar:
     calls: list[datetime] = field(default_factory=list)
     away: GatewayError | None = None
     blocks: dict[int, Block] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
 
     def put_blocks(self, blocks: Sequence[Block]) -> None:
         if self.away is not None:
@@ -83,6 +85,8 @@ class FakeRegistrar:
             return failure
         if failure is not None:
             raise failure
+        if hit := self.taken.intersection(record.numbers):
+            return NumberTaken("number_of_another_trunk", hit)
         self.writes.append(record)
         self.trunks[record.sip_user] = record
         return None

@@ -1,14 +1,13 @@
-"""Moving an account to another connection address, at once or on a day: quotes and requests, and the move itself.
+"""Moving an account to another connection address, at once or on a day: quotes and requests.
 
 The first step of a request reserves a block in the new Ortsnetz for each block that cannot stay, and waits until the
-new address is proved. At the moment of the move one transaction changes the address, by which emergency calls are
-routed, and the numbers; the registrar gets both of a trunk in one, too.
+new address is proved. How a move is carried out is in `models.changes.making_moves`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
@@ -18,55 +17,45 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.accounts.company_limits import USUAL_LIMITS, Limit, Limits, lock_limits, take_one
-from models.accounts.locks import lock_accounts, lock_active_account
+from models.accounts.locks import lock_active_account
 from models.calendar_days import berlin_day
 from models.changes.cancellations import running_lines
-from models.changes.changes import ensure_asked_from_within, ensure_not_detached_before, ensure_not_leaving_invoice
+from models.changes.changes import ensure_not_detached_before, ensure_not_leaving_invoice
+from models.changes.moved_numbers import divided_blocks, forwardings_to, lost_forwardings, place_of
 from models.contracts.catalogue import PriceLine
-from models.contracts.contracts import Contract, ContractItem
 from models.contracts.costs import Costs, costs_of
 from models.errors import (
     AlreadyRequested,
-    AreaCodeRefused,
     Forbidden,
     InvalidField,
     NotFound,
     PricesChanged,
-    RuleBroken,
 )
 from models.links.planned_detach import running_detach
 from models.orders.area_code_of_address import (
-    Certainty,
-    area_code_text,
     area_codes_for,
-    certainty_of,
     ensure_address,
     ensure_area_code,
 )
 from models.orders.orders import ensure_area_exists
 from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal, counting_account, may, through_main
-from models.people.users import principal_of
 from models.proofs.deadlines import VALID_FOR
 from models.proofs.proofs import AddressProof
 from models.requests.contract_end import ensure_before_end, running_move
 from models.requests.contract_requests import owner_of_contracts
 from models.requests.effective_days import day_to_wait_for
-from models.requests.moved_blocks import MovedBlock, moved_blocks_of
+from models.requests.moved_blocks import MovedBlock
 from models.requests.new_requests import create_account_request
 from models.requests.receipts import queue_receipt
 from models.requests.requests import Request
 from models.same_address import Place
-from models.states import ENDED, AccountState, Kind, Reason, StepName
-from models.telephony.directory import entry_of
-from models.telephony.forwarding import CallForwarding, forwardings_within
-from models.telephony.forwarding_changes import remove_moved
+from models.states import ENDED, AccountState, Kind, StepName
+from models.telephony.forwarding import CallForwarding
 from models.telephony.holdings import trunks_of
-from models.telephony.number_history import renew_history
-from models.telephony.number_pool import count_free, free_reserved_block, give_reserved_block, release_block
+from models.telephony.number_pool import count_free
 from models.telephony.numbers import NumberBlock
 from models.telephony.place_facts import places_of
-from models.telephony.trunks import SipTrunk, TrunkState
 from models.values import Locale
 
 
@@ -164,7 +153,7 @@ def submit_move(
         new_street=to.street,
         new_postal_code=to.postal_code,
         new_city=to.city,
-        replaced_place=asdict(_place_of(account)),
+        replaced_place=asdict(place_of(account)),
         area_code=quote.area_code,
         effective_on=day,
         replaced_lines=lines,
@@ -218,14 +207,14 @@ def quote_move(session: Session, principal: Principal, account: Account, draft: 
     ensure_address(session, place.street, place.postal_code, place.city)
     # As it is printed on the contract and on letters.
     place = Place(place.street, place.postal_code, places_of(session).spelled(place.postal_code, place.city))
-    if place.key == _place_of(account).key:
+    if place.key == place_of(account).key:
         raise InvalidField("location.street", "present_address")
     day = day_to_wait_for(draft.effective_on, now)
     ensure_before_end(session, account.id, day or berlin_day(now))
     if day is not None:
         ensure_not_detached_before(session, principal, account, "effective_on", day, now)
     _ensure_no_numbers_asked(session, account)
-    stays, goes = _divided(session, account, place)
+    stays, goes = divided_blocks(session, account, place)
     area_code = _new_area_code(session, place, draft.area_code) if goes else None
     proved = sa.select(AddressProof.proved_at).where(
         AddressProof.main_id.in_((account.id, owner_of_contracts(account))),
@@ -243,7 +232,7 @@ def quote_move(session: Session, principal: Principal, account: Account, draft: 
         day,
         stays,
         goes,
-        _lost(session, account, goes),
+        lost_forwardings(session, account, goes),
         [(own, one) for own, one in forwardings_to(session, account, goes) if may(principal, Action.VIEW, own)],
         running_lines(session, account, now),
         is_proved=is_proved,
@@ -251,111 +240,11 @@ def quote_move(session: Session, principal: Principal, account: Account, draft: 
     )
 
 
-def ensure_movable(session: Session, request: Request) -> list[str]:
-    """Return the area codes that the account's numbers will have after the move.
-
-    Raises `RuleBroken` if the account is not active or has no open trunk, or if the address is not proved yet and the
-    account has left the main account through which the move was asked for. Raises `AreaCodeRefused` if a number cannot
-    stay of which that was not said when the move was asked for.
-    """
-    account = request.account
-    assert account is not None
-    if account.state is not AccountState.ACTIVE:
-        raise RuleBroken(Reason.ACCOUNT_CLOSED)
-    if request.address_proved_at is None:
-        ensure_asked_from_within(session, request, AuditEvent.MOVE_ASKED)
-    if not trunks_of(session, account):
-        raise RuleBroken(Reason.TRUNK_CLOSED)
-    stays, goes = _divided(session, account, request.place)
-    said = {one.block_id for one in moved_blocks_of(session, request)}
-    if any(block.id not in said for block in goes):
-        place = request.place
-        raise AreaCodeRefused([area_code_text(area) for area in area_codes_for(session, place.postal_code, place.city)])
-    codes = {block.area_code for block in stays if block.id not in said}
-    return sorted(codes | ({request.area_code} if request.area_code is not None else set()))
-
-
-def make_move(session: Session, request: Request, now: datetime) -> Sequence[CallForwarding]:
-    """Carry out a move: the account gets the new address, and its trunks the new numbers, in the present transaction.
-
-    The blocks that go return to the pool after their quarantine; each reserved block takes the place of one on its
-    trunk and in the contract. Forwardings and a directory entry for numbers of a block go over to the numbers with the
-    same last digits; a forwarding whose numbers are not all of one block is deleted, which the audit log has, and
-    returned. The history of numbers gets the
-    new address, and a registrar update of each trunk is scheduled. A block that the account has given back meanwhile is
-    not replaced. Adds timeline entries. Safe to run twice. Locks account, trunks and blocks. Raises `RuleBroken` if the
-    account is not active or has no open trunk.
-    """
-    assert request.account_id is not None
-    lock_accounts(session, [request.account_id])
-    account = session.get_one(Account, request.account_id)
-    ensure_movable(session, request)
-    trunks = _locked_trunks(session, account)
-    place = request.place
-    request.replaced_place = asdict(_place_of(account))
-    lines = [asdict(line) for line in running_lines(session, account, now)]
-    request.replaced_lines = request.price_lines = lines
-    account.street, account.postal_code, account.city = place.street, place.postal_code, place.city
-    # The history of numbers, written below, takes the address from the database.
-    session.flush()
-    moved = [one for one in moved_blocks_of(session, request) if one.moved_at is None]
-    blocks = _locked_blocks(session, {id for one in moved for id in (one.block_id, one.replacement_id) if id})
-    going = [block for one in moved if (block := blocks[one.block_id]).account_id == account.id]
-    lost = _lost(session, account, going)
-    person = principal_of(session, request.requester) if request.requester is not None else None
-    remove_moved(session, person, account, lost, now)
-    for one in moved:
-        assert one.replacement_id is not None
-        goes, comes = blocks[one.block_id], blocks[one.replacement_id]
-        if goes.account_id == account.id and goes.trunk_id is not None:
-            _replace(session, account, goes, comes, now)
-            one.moved_at = now
-            request.note(now, "numbers_replaced", before=goes.display, numbers=comes.display)
-        else:
-            free_reserved_block(comes, now)
-            session.delete(one)
-    entry = entry_of(session, account)
-    if entry is not None and entry.withdrawn_at is None:
-        # It may show the address.
-        entry.changed_at = now
-    session.flush()
-    renew_history(session, account.id, now)
-    for trunk in trunks:
-        trunk.changed(now)
-    session.flush()
-    return lost
-
-
-def forwardings_to(
-    session: Session, account: Account, blocks: Collection[NumberBlock]
-) -> Sequence[tuple[Account, CallForwarding]]:
-    """Return the forwardings to numbers of the blocks, with their accounts: the account and others of its company.
-
-    Sorted by customer number. They include those of accounts that the people of this account may not see.
-    """
-    if not blocks:
-        return []
-    company = owner_of_contracts(account)
-    target = sa.cast(sa.func.substr(CallForwarding.target, 2), sa.BigInteger)
-    within = [target.between(block.first_number, block.last_number) for block in blocks]
-    query = (
-        sa.select(Account, CallForwarding)
-        .join(Account, Account.id == CallForwarding.account_id)
-        .where(sa.or_(Account.id == company, Account.main_id == company), sa.or_(*within))
-        .order_by(Account.customer_number, CallForwarding.id)
-    )
-    return [(own, one) for own, one in session.execute(query)]
-
-
 def agreed_move(request: Request) -> tuple[Place, Place, Costs]:
     """Return the addresses before and after a move, and the costs of the contracts, which stay."""
     assert request.replaced_place is not None
     lines = [PriceLine(**line) for line in request.price_lines or ()]
     return Place(**request.replaced_place), request.place, costs_of(lines)
-
-
-def _place_of(account: Account) -> Place:
-    return Place(account.street, account.postal_code, account.city)
 
 
 def _ensure_no_numbers_asked(session: Session, account: Account) -> None:
@@ -379,19 +268,6 @@ def _ensure_proved_before_detachment(session: Session, principal: Principal, acc
         raise InvalidField("effective_on", "detached_before_proof", leaves_on)
 
 
-def _divided(session: Session, account: Account, place: Place) -> tuple[list[NumberBlock], list[NumberBlock]]:
-    """Return the blocks of the account's trunks that can stay at the address, and those that cannot."""
-    query = sa.select(NumberBlock).where(NumberBlock.account_id == account.id, NumberBlock.trunk_id.is_not(None))
-    blocks = session.scalars(query.order_by(NumberBlock.first_number)).all()
-    outside = {
-        code
-        for code in {block.area_code for block in blocks}
-        if certainty_of(session, place.postal_code, place.city, code) is Certainty.IMPOSSIBLE
-    }
-    stays = [block for block in blocks if block.area_code not in outside]
-    return stays, [block for block in blocks if block.area_code in outside]
-
-
 def _new_area_code(session: Session, place: Place, typed: str | None) -> str:
     """Return the area code of the new numbers: the typed one, or else the first that fits the address."""
     if typed is not None:
@@ -408,52 +284,3 @@ def _has_blocks(session: Session, area_code: str, goes: Sequence[NumberBlock], n
     """Return whether the pool has as many blocks of each size in the area code as there are among `goes`."""
     wanted = Counter(block.size for block in goes)
     return all(count_free(session, area_code, size, now, most=many) >= many for size, many in wanted.items())
-
-
-def _within(session: Session, account: Account, block: NumberBlock) -> Sequence[CallForwarding]:
-    return forwardings_within(session, account, (block.first_number, block.last_number))
-
-
-def _is_inside(forwarding: CallForwarding, block: NumberBlock) -> bool:
-    first, last = forwarding.numbers or (0, 0)
-    return block.first_number <= first and last <= block.last_number
-
-
-def _lost(session: Session, account: Account, goes: Collection[NumberBlock]) -> list[CallForwarding]:
-    """Return the forwardings that lose numbers of the blocks `goes`, and whose numbers are not all of one block."""
-    found = {one.id: one for block in goes for one in _within(session, account, block) if not _is_inside(one, block)}
-    return list(found.values())
-
-
-def _replace(session: Session, account: Account, goes: NumberBlock, comes: NumberBlock, now: datetime) -> None:
-    """Give the block `comes` the place of `goes` on its trunk, in the contract, forwardings and the directory."""
-    distance = comes.first_number - goes.first_number
-    for forwarding in _within(session, account, goes):
-        if _is_inside(forwarding, goes) and forwarding.numbers is not None:
-            first, last = forwarding.numbers
-            forwarding.first_number, forwarding.last_number = first + distance, last + distance
-    entry = entry_of(session, account)
-    if entry is not None and entry.withdrawn_at is None and goes.first_number <= entry.number <= goes.last_number:
-        entry.number += distance
-        # Before the block is taken away, which withdraws an entry for one of its numbers.
-        session.flush()
-    lines = sa.select(ContractItem).join(Contract, Contract.id == ContractItem.contract_id)
-    own = lines.where(Contract.account_id == account.id, ContractItem.block_id == goes.id)
-    for item in session.scalars(own.order_by(ContractItem.product_key, ContractItem.occurrence)):
-        item.block_id = comes.id
-    trunk_id = goes.trunk_id
-    assert trunk_id is not None
-    release_block(goes, now)
-    give_reserved_block(session, comes, account.id, trunk_id, now)
-
-
-def _locked_trunks(session: Session, account: Account) -> Sequence[SipTrunk]:
-    """Lock the account's trunks, so that no worker reads one for the registrar while its numbers change."""
-    query = sa.select(SipTrunk).where(SipTrunk.account_id == account.id, SipTrunk.state != TrunkState.CLOSED)
-    return session.scalars(query.order_by(SipTrunk.id).with_for_update()).all()
-
-
-def _locked_blocks(session: Session, ids: Collection[int]) -> dict[int, NumberBlock]:
-    query = sa.select(NumberBlock).where(NumberBlock.id.in_(ids)).order_by(NumberBlock.id)
-    locking = query.with_for_update(key_share=True).execution_options(populate_existing=True)
-    return {block.id: block for block in session.scalars(locking)}

@@ -15,7 +15,7 @@ from models.people.rights import LEADS, Principal
 from models.people.users import Membership
 from models.requests.request_rights import may_change
 from models.requests.requests import Request
-from models.states import CONTRACT_CHANGES, ENDED, Kind, Reason, Status
+from models.states import CONTRACT_CHANGES, ENDED, Kind, Reason, Status, StepName
 
 
 def running_detach(session: Session, account: Account, *, lock: bool = False) -> Request | None:
@@ -53,6 +53,7 @@ def ensure_no_change_is_lost(session: Session, account: Account, day: date | Non
     the contract, a move, or a request for numbers, that takes effect on the day `day` of the detachment (None: today)
     or later, is held, or waits for a certificate of need or the proof of an address. The error's `allowed` is the last
     day of such a change, at least today. A cancellation is no obstacle: the account's administrators can withdraw it.
+    Nor is a change that is made already and only waits for the network, such as a move.
     """
     keeps = sa.select(Membership.user_id).where(
         Membership.account_id == account.id, Membership.role.in_(LEADS), Membership.user_id == Request.requested_by
@@ -62,6 +63,7 @@ def ensure_no_change_is_lost(session: Session, account: Account, day: date | Non
         Request.account_id == account.id,
         Request.kind.in_(CONTRACT_CHANGES),
         Request.status.not_in(ENDED),
+        Request.step != StepName.CONFIRM,
         # Without a day it is done at once, unless its numbers have to be stocked first, or need a certificate. A move
         # waits for a proof, as soon as a worker has seen it.
         sa.or_(

@@ -35,13 +35,15 @@ class Matter(StrEnum):
 
     `HELD` and `FAILED`: the request has this status. `DOCUMENT`: staff have to accept or refuse an uploaded document.
     `CONSENT`: the administrators of another account, or of the account's present main account, have to consent, but
-    mails reach none of them.
+    mails reach none of them. `NUMBERS`: it is a move that waits for the proof of its address, and the pool has too few
+    numbers for it.
     """
 
     HELD = "held"
     FAILED = "failed"
     DOCUMENT = "document"
     CONSENT = "consent"
+    NUMBERS = "numbers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,18 +148,23 @@ def matter_of(
             return Matter.DOCUMENT
         case Status.PENDING if question is not None and question.unreached_since and not question.decision:
             return Matter.CONSENT
+        case Status.PENDING if request.kind is Kind.MOVE and request.block_size is not None:
+            return Matter.NUMBERS
     return None
 
 
 _Place = tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]]
 
-# Each of the four by an index of its own that holds few.
+# Each of the five by an index of its own that holds few.
 _FOR_US = sa.select(Request.id).where(Request.status.in_((Status.HELD, Status.FAILED)))
 _WITH_DOCUMENT = sa.select(AddressDocument.request_id).where(AddressDocument.released.is_(None))
 _UNREACHED = [
     sa.select(table.request_id).where(table.unreached_since.is_not(None), table.decision.is_(None))
     for table in (Consent, MainConsent)
 ]
+# The size of which the pool has too few; the step that reserves them says it.
+_LACKS_NUMBERS = sa.and_(Request.kind == Kind.MOVE, Request.status == Status.PENDING, Request.block_size.is_not(None))
+_SHORT = sa.select(Request.id).where(_LACKS_NUMBERS)
 _OPEN_DOCUMENT = sa.and_(
     AddressDocument.request_id == Request.id,
     AddressDocument.released.is_(None),
@@ -183,6 +190,7 @@ _MATTER = sa.case(
     (Request.status == Status.FAILED, Matter.FAILED),
     (AddressDocument.id.is_not(None), Matter.DOCUMENT),
     (sa.or_(Consent.request_id.is_not(None), MainConsent.request_id.is_not(None)), Matter.CONSENT),
+    (_LACKS_NUMBERS, Matter.NUMBERS),
 )
 _SINCE = sa.func.coalesce(
     AddressDocument.uploaded_at, Consent.unreached_since, MainConsent.unreached_since, Request.updated_at
@@ -270,7 +278,7 @@ def _with_matters(query: sa.Select[Any]) -> sa.Select[Any]:
 
 
 def _waiting() -> list[sa.ColumnElement[bool]]:
-    return [Request.id.in_(_FOR_US.union_all(_WITH_DOCUMENT, *_UNREACHED)), _MATTER.is_not(None)]
+    return [Request.id.in_(_FOR_US.union_all(_WITH_DOCUMENT, *_UNREACHED, _SHORT)), _MATTER.is_not(None)]
 
 
 def _filters(wanted: MatterFilter) -> list[sa.ColumnElement[bool]]:

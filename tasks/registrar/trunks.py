@@ -6,7 +6,7 @@ The table of trunks is a work queue: code that changes a trunk also marks its ro
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session, selectinload
 
+from models.changes.making_moves import replace_refused
 from models.db.work_queue import made_due
 from models.jobs.outages import ExternalSystem
 from models.requests.requests import Request
@@ -28,7 +29,7 @@ from models.vault import SecretUnreadable, Vault
 from tasks import tracing
 from tasks.claims import Claim, claimed
 from tasks.note_outages import note_answers
-from tasks.ports import Forwarding, GatewayError, NotSent, TrunkRecord
+from tasks.ports import Forwarding, GatewayError, NotSent, NumberTaken, TrunkRecord
 from tasks.registrar.taken_over import TakenOver
 from tasks.runtime import Runtime
 
@@ -113,6 +114,7 @@ def write_due_trunks(runtime: Runtime, more_due: Callable[[], object]) -> None:
         writable = [trunk for trunk in trunks if trunk.id not in changed_there]
         outcomes = changed_there | _write(runtime, writable, forwardings, blocked) | _remove(runtime, trunks)
         _record(claim, outcomes)
+        _draw_again(runtime, trunks, outcomes)
         note_answers(claim, ExternalSystem.REGISTRAR, outcomes.values())
 
 
@@ -209,16 +211,38 @@ def _record(claim: Claim, outcomes: dict[int, GatewayError | None]) -> None:
         log.warning("trunks.not_written", count=len(failed), error=failed[0])
 
 
-def _wake_moves(session: Session, account_ids: Collection[int], now: datetime) -> None:
-    """Let the moves of these accounts go on that wait until their trunks are written (`tasks.steps.move`)."""
+def _draw_again(runtime: Runtime, trunks: Sequence[SipTrunk], outcomes: Mapping[int, GatewayError | None]) -> None:
+    """Give trunks that have just moved other new numbers if the registrar lists those they have under another trunk.
+
+    If a worker dies before, the trunk's next try is refused, too, and leads here again.
+    """
+    for trunk in trunks:
+        failure = outcomes.get(trunk.id)
+        if not isinstance(failure, NumberTaken) or not failure.numbers:
+            continue
+        with runtime.database.transaction() as session:
+            moves = _moves_not_written([trunk.account_id]).with_for_update(skip_locked=True)
+            for request in session.scalars(moves):
+                refused = replace_refused(session, request, failure.numbers, runtime.clock())
+                for block in refused:
+                    log.error("numbers.taken", request=str(request.id), numbers=block.display)
+
+
+def _moves_not_written(account_ids: Collection[int]) -> sa.Select[Request]:
+    """Return a query for the moves of these accounts that wait until their trunks are written (`tasks.steps.move`)."""
     waiting = sa.select(Request).where(
         Request.account_id == sa.any_(sa.literal(list(account_ids), postgresql.ARRAY(sa.BigInteger))),
         Request.kind == Kind.MOVE,
         Request.step == StepName.CONFIRM,
         Request.status.not_in(ENDED),
     )
+    return waiting.order_by(Request.id)
+
+
+def _wake_moves(session: Session, account_ids: Collection[int], now: datetime) -> None:
+    """Let the moves of these accounts go on that wait until their trunks are written."""
     # A locked one looks by itself: to wait for it with trunks locked could be a deadlock.
-    for request in session.scalars(waiting.order_by(Request.id).with_for_update(skip_locked=True)):
+    for request in session.scalars(_moves_not_written(account_ids).with_for_update(skip_locked=True)):
         request.make_due(now)
 
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from models.accounts.accounts import Account, ids_by_customer_number
 from models.accounts.contract_holders import holder_of
 from models.bulk.bulk import Bulk
-from models.changes.moves import forwardings_to
+from models.changes.moved_numbers import forwardings_of_block, forwardings_to
 from models.changes.quotes import agreed_quote
 from models.contracts.catalogue import all_products
 from models.messages.outbox import Message, Recipient, queue_message
@@ -27,6 +27,7 @@ from models.requests.moved_blocks import replacements_of
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
 from models.states import OF_CONTRACTS, Kind, Reason, Status
+from models.telephony.directory import entry_of
 from models.values import Locale
 from tasks.outbox.price_facts import agreed_lines, price_facts
 from tasks.outbox.what_changes import added_numbers, changed_terms, moved_terms
@@ -70,7 +71,8 @@ def confirm(work: Work, request: Request) -> Outcome:
 def _of_forwardings(work: Work, request: Request, to: Recipient) -> dict[str, Any]:
     """Return mail variables about a move: the forwardings that were deleted, and those that lead to an old number.
 
-    Each is one line. Of the latter there are only those of accounts that the recipient may see.
+    Each is one line. Of the latter there are only those of accounts that the recipient may see. Two more say whether
+    forwardings, or the directory entry, are for a new number now.
     """
     assert request.account is not None
     session = work.session
@@ -78,7 +80,8 @@ def _of_forwardings(work: Work, request: Request, to: Recipient) -> dict[str, An
         TimelineEntry.request_id == request.id, TimelineEntry.code == "forwarding_lost"
     )
     lost = [f"{facts['numbers']} → {facts['target']}" for facts in session.scalars(entries.order_by(TimelineEntry.id))]
-    goes = [goes for goes, _ in replacements_of(session, request)]
+    pairs = replacements_of(session, request)
+    goes, comes = [goes for goes, _ in pairs], [comes for _, comes in pairs if comes is not None]
     reader = session.scalars(sa.select(User).where(User.email == to.address)).one()
     person = principal_of(session, reader)
     aimed = [
@@ -86,7 +89,11 @@ def _of_forwardings(work: Work, request: Request, to: Recipient) -> dict[str, An
         for own, one in forwardings_to(session, request.account, goes)
         if may(person, Action.VIEW, own)
     ]
-    return {"lost": lost, "aimed": aimed}
+    went = any(forwardings_of_block(session, request.account, block) for block in comes)
+    entry = entry_of(session, request.account)
+    listed = entry.number if entry is not None and entry.withdrawn_at is None else None
+    entry_went = listed is not None and any(block.first_number <= listed <= block.last_number for block in comes)
+    return {"lost": lost, "aimed": aimed, "forwardings_went": went, "entry_went": entry_went}
 
 
 def queue_end_mails(work: Work, request: Request) -> None:

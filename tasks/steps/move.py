@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from models.changes.moves import make_move
+from models.changes.making_moves import make_move
 from models.jobs.outages import ExternalSystem, Outage
 from models.requests.requests import Request
 from models.states import Reason, Status

@@ -22,7 +22,7 @@ from models.accounts.locks import lock_accounts
 from models.calendar_days import end_of_day
 from models.changes.cancellations import change_before, ensure_can_end
 from models.changes.changes import earlier_change, ensure_asked_from_within, ensure_changeable
-from models.changes.moves import ensure_movable
+from models.changes.making_moves import ensure_movable
 from models.errors import AlreadyAttached, CannotClose, NoNumbersAvailable, RuleBroken
 from models.links.collective_invoices import is_billed_together
 from models.links.links import find_proof

@@ -50,7 +50,7 @@ WITH foreign_key AS (
     SELECT FROM usr_preferences
     WHERE username = %(user)s AND domain = %(domain)s AND attribute = 'provision_key' AND value <> %(key)s
 ), held_by_others AS (
-    SELECT FROM dbaliases
+    SELECT alias_username AS number FROM dbaliases
     WHERE alias_username = ANY(%(numbers)s) AND (username, domain) <> (%(user)s, %(domain)s)
 ), own AS (
     SELECT WHERE NOT EXISTS (SELECT FROM foreign_key)
@@ -109,7 +109,8 @@ WITH foreign_key AS (
         WHERE kept.attribute = 'secret_issue' AND known.value <> wanted.value
     ))
 )
-SELECT %(key)s::text, %(user)s::text, EXISTS (SELECT FROM allowed), EXISTS (SELECT FROM own)
+SELECT %(key)s::text, %(user)s::text, EXISTS (SELECT FROM allowed), EXISTS (SELECT FROM own),
+    ARRAY(SELECT DISTINCT number FROM held_by_others)
 """
 _PUT_BLOCKS = """
 INSERT INTO own_numbers (first_number, size)
@@ -267,10 +268,10 @@ def _failure(error: psycopg.Error) -> GatewayError:
     return GatewayError(name) if isinstance(error, _ERRORS_OF_ONE_TRUNK) else GatewayUnavailable(name)
 
 
-def _refusal(written: bool, own: bool) -> GatewayError | None:
+def _refusal(written: bool, own: bool, taken: Sequence[str]) -> GatewayError | None:
     if written:
         return None
-    return NumberTaken("number_of_another_trunk") if own else GatewayRefused("belongs_to_somebody_else")
+    return NumberTaken("number_of_another_trunk", taken) if own else GatewayRefused("belongs_to_somebody_else")
 
 
 def _facts(record: TrunkRecord) -> dict[str, Any]:

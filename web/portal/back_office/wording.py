@@ -25,6 +25,7 @@ MATTERS = {
     Matter.FAILED: lazy_gettext("Failed"),
     Matter.DOCUMENT: lazy_gettext("Document to look at"),
     Matter.CONSENT: lazy_gettext("Consent reaches nobody"),
+    Matter.NUMBERS: lazy_gettext("Numbers are missing"),
 }
 KINDS = {
     Kind.ORDER: lazy_gettext("Order"),
@@ -192,6 +193,15 @@ def advice(found: Request, matter: Matter | None, now: datetime, asked: Sequence
                     "Nobody at account %(number)s can read the question: it has no administrator, or the e-mail was "
                     "refused. Find out who may administer it, and name that person.",
                     number=found.customer_number,
+                )
+            )
+        case Matter.NUMBERS:
+            pool = {"area": found.area_code, "size": found.block_size}
+            return str(
+                _(
+                    "Fill up the pool: area code %(area)s, blocks of %(size)s. The customer proves the address "
+                    "meanwhile.",
+                    **pool,
                 )
             )
         case Matter.HELD if found.reason is Reason.NO_NUMBERS_AVAILABLE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from flask import abort, flash, redirect, render_template, request, url_for
@@ -17,10 +18,12 @@ from models.accounts.accounts import Account
 from models.calendar_days import berlin_day
 from models.changes.moves import MoveDraft, MoveQuote, quote_move, submit_move
 from models.errors import AlreadyRequested, InvalidField, LimitReached, PricesChanged
+from models.orders.area_code_of_address import ensure_postal_code
+from models.orders.orders import ensure_area_exists
 from models.people.rights import Action, through_main
 from models.phone_numbers import typed_area_code
 from models.requests.contract_end import running_move
-from models.requests.effective_days import LONGEST_AHEAD
+from models.requests.effective_days import LONGEST_AHEAD, day_to_wait_for
 from models.same_address import Place
 from models.states import AccountState
 from models.telephony.holdings import blocks_of, trunks_of
@@ -66,11 +69,16 @@ class MoveForm(LocationForm):
 
         Raises `InvalidField` if the area code or the day is malformed. The address must have been validated.
         """
+        place = Place(self.street.data, self.postal_code.data, self.city.data)
+        day = typed_day("effective_on", self.effective_on.data)
+        return MoveDraft(place, self.typed_area_code(), day, locale())
+
+    def typed_area_code(self) -> str | None:
+        """Return the typed area code, None if none was typed. Raises `InvalidField` if it is malformed."""
         area_code = typed_area_code(self.area_code.data or "") or None
         if area_code is not None and not AREA_CODE.fullmatch(area_code):
             raise InvalidField("numbers.area_code", "malformed")
-        place = Place(self.street.data, self.postal_code.data, self.city.data)
-        return MoveDraft(place, area_code, typed_day("effective_on", self.effective_on.data), locale())
+        return area_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +168,35 @@ def _sheet(database: Session, form: MoveForm, account: Account, *, valid: bool) 
         except AlreadyRequested:
             add_error(form.street, _("The account is being moved already."))
     if quote is None:
+        if request.method == "POST":
+            _add_other_errors(database, form, now)
         return _Sheet(hints, None, None)
     before = Place(account.street, account.postal_code, account.city)
     replaced = [(block.display, quote.area_code or "") for block in quote.goes]
     return _Sheet(hints, quote, MovedTerms(quote.effective_on, before, quote.place, replaced, quote.costs))
+
+
+def _add_other_errors(database: Session, form: MoveForm, now: datetime) -> None:
+    """Add the errors of postal code, area code and day beside those found before, so that all are seen at once."""
+
+    def postal_code() -> None:
+        if not form.city.errors:
+            ensure_postal_code(database, form.postal_code.data, form.city.data)
+
+    def area_code() -> None:
+        if (code := form.typed_area_code()) is not None:
+            ensure_area_exists(database, code)
+
+    def day() -> None:
+        day_to_wait_for(typed_day("effective_on", form.effective_on.data), now)
+
+    checks = (form.postal_code, postal_code), (form.area_code, area_code), (form.effective_on, day)
+    for field, check in checks:
+        if not field.errors:
+            try:
+                check()
+            except InvalidField as error:
+                add_error(field, field_error(locale(), error.field, error.code, error.allowed))
 
 
 def _render(page: str, account: Account, form: MoveForm, **facts: Any) -> str:

@@ -219,3 +219,14 @@ def test_who_has_the_letter_needs_no_login(front: Front, site: Site, back: Back)
     back.advance_to_the_network()
     come_in(front, front.manager.email)
     assert "Abgeschlossen" in plain(get(front, sent.location))
+
+
+def test_all_that_is_wrong_is_said_at_once(front: Front, site: Site) -> None:
+    come_in(front, front.manager.email)
+    wrong = {"street": "Marienplatz", "postal_code": "00000", "city": "München"}
+    typed = {**wrong, "area_code": "0123456", "effective_on": "2020-01-01"}
+    answer = press(front, path_of(site), get(front, path_of(site)), **typed)
+    assert answer.status_code == 422
+    assert_valid(answer.text)
+    for field in ("street", "postal_code", "area_code", "effective_on"):
+        assert f'id="{field}-says"' in answer.text, field
