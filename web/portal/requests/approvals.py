@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
@@ -43,6 +44,8 @@ from web.resources import resources
 approvals = Blueprint("approvals", __name__)
 
 MOST_OF_NOTE = 500
+LONGEST = 20.0
+"""Seconds after which no further orders of a file are decided on, so that no request occupies a thread for longer."""
 KINDS: Mapping[Kind, object] = {
     Kind.ORDER: _("New location"),
     Kind.CHANGE: _("Change of the contract"),
@@ -152,9 +155,9 @@ def decide(id: UUID) -> Response | tuple[str, int]:
 def decide_file_orders(id: UUID) -> Response | tuple[str, int]:
     """Show the file `id` with the form to approve or refuse all of its orders that wait for it; on POST decide on them.
 
-    A POST redirects to the list of approvals with a message. If more or fewer orders wait than the page has said, which
-    the form sends back, nothing is decided, and the page says so (status 409). Abort with 404 unless orders of the file
-    wait for an approval that the user may give.
+    A POST redirects to the list of approvals with a message, or to this page if there was no time for all orders. If
+    more or fewer orders wait than the page has said, which the form sends back, nothing is decided, and the page says
+    so (status 409). Abort with 404 unless orders of the file wait for an approval that the user may give.
     """
     form, now = FileApprovalForm(), resources().clock()
     with resources().database.transaction() as session:
@@ -167,17 +170,17 @@ def decide_file_orders(id: UUID) -> Response | tuple[str, int]:
     form.seen.data = str(len(ids))
     if not has_changed and form.validate_on_submit():
         approved, note = form.decision.data == "approve", form.note.data or None
-        decided = 0
+        decided, rest, ends = 0, ids, time.monotonic() + LONGEST
         # In several transactions, so that none is long.
-        for first in range(0, len(ids), FILE_CHUNK):
-            some, at = ids[first : first + FILE_CHUNK], resources().clock()
+        while rest and (rest is ids or time.monotonic() < ends):
+            some, rest = rest[:FILE_CHUNK], rest[FILE_CHUNK:]
             with resources().database.transaction() as session:
+                at = resources().clock()
                 decided += decide_orders(session, principal(), some, approved=approved, note=note, now=at)
         if decided:
             flash(_said(form))
-        if decided < len(ids):
+        if late := len(ids) - len(rest) - decided:
             # Somebody else was faster.
-            late = len(ids) - decided
             flash(
                 ngettext(
                     "%(num)s order did not wait for that any more.",
@@ -186,6 +189,16 @@ def decide_file_orders(id: UUID) -> Response | tuple[str, int]:
                 ),
                 "warning",
             )
+        if rest:
+            flash(
+                ngettext(
+                    "%(num)s order of the file still waits: please send your decision for it, too.",
+                    "%(num)s orders of the file still wait: please send your decision for them, too.",
+                    len(rest),
+                ),
+                "warning",
+            )
+            return redirect(url_for("approvals.decide_file_orders", id=id), 303)
         return redirect(url_for("approvals.listed"), 303)
     page = render_template("requests/approval_of_file.html", form=form, waiting=waiting, has_changed=has_changed)
     return page, 409 if has_changed else 422 if form.errors else 200

@@ -19,6 +19,7 @@ from tests.web.conftest import ORDER, Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import sign_in
 from tests.web.portal.people.test_second_factor import browser, enter_password, press
+from web.portal.requests import approvals
 
 LIST = "/freigaben"
 
@@ -139,7 +140,8 @@ def test_a_request_says_that_nobody_is_left_and_what_to_do(front: Front, back: B
     assert second.get(f"{LIST}/{id}").status_code == 404
 
 
-def test_the_orders_of_a_file_are_decided_on_together(front: Front, back: Back, second: FlaskClient) -> None:
+def waiting_file(front: Front, back: Back) -> UUID:
+    """Let orders of any price wait for a second person, send a file with three, and return its id once they wait."""
     assert press(front.client, setting(front), sum="1").status_code == 303
     with front.database.transaction() as session:
         main = session.get_one(Account, front.main.id)
@@ -149,6 +151,24 @@ def test_the_orders_of_a_file_are_decided_on_together(front: Front, back: Back, 
         id = bulk.id
     for _ in range(4):
         back.advance()
+    return id
+
+
+def test_a_decision_for_which_there_was_no_time_is_asked_for_again(
+    front: Front, back: Back, second: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"{LIST}/datei/{waiting_file(front, back)}"
+    monkeypatch.setattr(approvals, "LONGEST", 0)
+    monkeypatch.setattr(approvals, "FILE_CHUNK", 2)
+    assert press(second, path, second.get(path).text, decision="approve").location == path
+    page = second.get(path).text
+    assert "1 Bestellung der Datei wartet noch" in page
+    assert press(second, path, page, decision="approve").location == LIST
+    assert second.get(path).status_code == 404
+
+
+def test_the_orders_of_a_file_are_decided_on_together(front: Front, back: Back, second: FlaskClient) -> None:
+    id = waiting_file(front, back)
     with front.database.transaction() as session:
         reasons = session.scalars(sa.select(Request.reason).where(Request.bulk_id == id)).all()
         assert reasons == [Reason.APPROVAL_AWAITED] * 3
