@@ -164,7 +164,8 @@ def waiting_hints(channel: Any, kind: WorkKind) -> int:
 
     `channel` is an open kombu channel to that Redis. Not needed for RabbitMQ, whose queues hold one message at most.
     """
-    return int(channel.queue_declare(kind).message_count)
+    # Not `queue_declare`, which makes a new client, and asks for priorities that no message of ours has.
+    return int(channel.client.llen(kind))
 
 
 def _away() -> tuple[type[BaseException], ...]:

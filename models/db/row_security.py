@@ -114,8 +114,12 @@ def _of_request(table: str, column: str = "request_id", *also: str) -> Rows:
 
 
 def _refers(table: str, column: str, of: str) -> str:
-    """Return an SQL condition: the column is null, or it has the id of a row of the table `of` that the caller sees."""
-    return f"({table}.{column} IS NULL OR EXISTS (SELECT FROM {of} WHERE {of}.id = {table}.{column}))"
+    """Return an SQL condition: the column is null, or it has the id of a row of the table `of` that the caller sees.
+
+    For tables of which the front writes one row at a time: the row of `of` is looked up by its id for each.
+    """
+    # Without OFFSET, PostgreSQL may read the whole table `of`, with its policy, into a hash table.
+    return f"({table}.{column} IS NULL OR EXISTS (SELECT FROM {of} WHERE {of}.id = {table}.{column} OFFSET 0))"
 
 
 def _person(table: str, *columns: str) -> str:

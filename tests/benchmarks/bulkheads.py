@@ -20,7 +20,6 @@ from models.links.links import submit_link
 from models.messages.outbox import Recipient, queue_message
 from models.requests.requests import Request
 from models.states import Status, StepName
-from models.telephony.numbers import BlockAnnouncement
 from models.values import utc_now
 from models.vault import Vault
 from tasks.hints import hint
@@ -138,21 +137,14 @@ def _link(system: System) -> UUID:
 def _working(system: System, **environment: str) -> Iterator[System]:
     """Run beat and a worker, with the additional variables `environment`, for the time of a `with` block.
 
-    Empties the Celery queues first. Yield the system, with these variables, once two link requests are completed and
-    all number blocks are written to the registrar.
+    Empties the Celery queues first. Yield the system, with these variables, once two link requests are completed.
     """
     system.flush()
     troubled = replace(system, environment=system.environment | environment)
     with troubled.running(programs.beat(system.directory / "schedule")), troubled.worker(2):
         for _ in range(2):
             assert _seconds(troubled, partial(_link, troubled)) < PATIENCE
-        wait_until(lambda: _all_announced(troubled), seconds=600, what="the announcement of all numbers")
         yield troubled
-
-
-def _all_announced(system: System) -> bool:
-    with system.database.transaction() as session:
-        return not session.scalar(sa.select(sa.exists().select_from(BlockAnnouncement)))
 
 
 @_trouble("a mail server that takes four seconds a mail, 500 mails waiting")

@@ -24,6 +24,7 @@ from celery import Celery
 from models.accounts.accounts import Account
 from models.db.roles import PORTAL_ROLES, REGISTRAR_ROLES, DatabaseRole, create_roles
 from models.db.session import Database
+from models.db.work_queue import WorkKind
 from models.messages.outbox import Message
 from models.people.api_tokens import create_token
 from models.people.rights import Principal, Scope
@@ -31,7 +32,9 @@ from models.people.users import User as Person
 from models.requests.requests import Request
 from models.states import Status
 from models.telephony.number_pool import stock_pool
+from models.telephony.numbers import BlockAnnouncement
 from models.values import utc_now
+from tasks.hints import hint
 from tests.factories import UNLIMITED, an_order, make_main, prepare, prove_contact, submit_order
 from tests.fakes import wait_until
 from workers import programs
@@ -97,6 +100,11 @@ class System:
         """Return whether the table has a row that is still to be processed: one with a due time, past or future."""
         with self.database.transaction() as session:
             return bool(session.scalar(sa.select(sa.exists().where(table.due_at.is_not(None)))))
+
+    def all_announced(self) -> bool:
+        """Return whether all number blocks are written to the registrar."""
+        with self.database.transaction() as session:
+            return not session.scalar(sa.select(sa.exists().select_from(BlockAnnouncement)))
 
     def idle_but_alone(self) -> bool:
         """Return whether all requests of bulk files have ended, and all messages about bulk files have been sent.
@@ -224,7 +232,8 @@ def open_servers(
 def open_system() -> Iterator[System]:
     """Start PostgreSQL, Redis, registrar database and mail server, and make customers, for the time of a `with` block.
 
-    Yield all these as a `System`. Web application and workers are not started.
+    Yield all these as a `System`, once all number blocks are written to the registrar, so that no worker does that
+    while something else is measured. Web application and workers are not started.
     """
     with ExitStack() as stack:
         directory, postgres, broker = stack.enter_context(open_servers())
@@ -246,6 +255,9 @@ def open_system() -> Iterator[System]:
         system = System(database, postgres, broker, environment, customers, directory)
         stack.enter_context(system.running([sys.executable, "-m", "tests.benchmarks.sink", str(smtp_port)]))
         wait_until(lambda: accepts_connections(smtp_port), what="the mail server")
+        with system.worker(1):
+            hint([WorkKind.REGISTRAR])
+            wait_until(system.all_announced, seconds=600, what="the announcement of all numbers")
         yield system
 
 
