@@ -142,7 +142,9 @@ def account_row(values: Mapping[str, str], today: date) -> AccountRow | list[Inv
 
 
 def take_over(session: Session, rows: Sequence[AccountRow], now: datetime) -> list[Taken]:
-    """Import a batch of rows and return the result of each row, in the order of `rows`; `now` dates new accounts.
+    """Import a batch of rows and return the result of each row, in the order of `rows`; `now` dates what is changed.
+
+    The audit log gets an entry for each account that is created or updated.
 
     A customer number must not occur twice in a batch. Safe to run twice: a second import of equal rows changes nothing.
     The number of SQL statements does not depend on the number of rows. Takes an advisory lock, held until the
@@ -157,7 +159,7 @@ def take_over(session: Session, rows: Sequence[AccountRow], now: datetime) -> li
     with_holder = _put_holders(session, [row for row in rows if row.holder is not None], now)
     if len(issued) == len(rows):
         return [Taken(Fate.CREATED)] * len(rows)
-    updated = {*session.scalars(_FOLLOW, arrays), *with_holder}
+    updated = {*session.scalars(_FOLLOW, {**arrays, "now": now}), *with_holder}
     known = {account.customer_number: account for account in session.execute(_KNOWN, arrays)}
     return [
         Taken(Fate.CREATED)
@@ -309,19 +311,33 @@ _INSERT_HOLDERS = sa.text("""
     SELECT customer_number FROM accounts JOIN entered ON account_id = id
 """)
 _FOLLOW = sa.text("""
-    UPDATE accounts
-    SET name = incoming.name, contact_name = incoming.contact_name,
-        contact_email = incoming.contact_email, contact_phone = incoming.contact_phone
-    FROM unnest(CAST(:customer_number AS text[]), CAST(:name AS text[]), CAST(:contact_name AS text[]),
-                CAST(:contact_email AS text[]), CAST(:contact_phone AS text[]))
-         AS incoming (number, name, contact_name, contact_email, contact_phone)
-    WHERE accounts.customer_number = incoming.number
-      AND accounts.state <> 'closed'
-      AND NOT EXISTS (SELECT FROM requests WHERE account_id = accounts.id AND kind = 'order')
-      AND (accounts.name, accounts.contact_name, accounts.contact_email, accounts.contact_phone)
-          IS DISTINCT FROM
-          (incoming.name, incoming.contact_name, incoming.contact_email, incoming.contact_phone)
-    RETURNING accounts.customer_number
+    WITH changed AS (
+        UPDATE accounts
+        SET name = incoming.name, contact_name = incoming.contact_name,
+            contact_email = incoming.contact_email, contact_phone = incoming.contact_phone
+        FROM unnest(CAST(:customer_number AS text[]), CAST(:name AS text[]), CAST(:contact_name AS text[]),
+                    CAST(:contact_email AS text[]), CAST(:contact_phone AS text[]))
+             AS incoming (number, name, contact_name, contact_email, contact_phone)
+        JOIN accounts AS before ON before.customer_number = incoming.number
+        WHERE accounts.id = before.id
+          AND accounts.state <> 'closed'
+          AND NOT EXISTS (SELECT FROM requests WHERE account_id = accounts.id AND kind = 'order')
+          AND (accounts.name, accounts.contact_name, accounts.contact_email, accounts.contact_phone)
+              IS DISTINCT FROM
+              (incoming.name, incoming.contact_name, incoming.contact_email, incoming.contact_phone)
+        RETURNING accounts.id, accounts.customer_number, accounts.name, before.name AS name_before,
+                  (accounts.contact_name, accounts.contact_email, accounts.contact_phone)
+                  IS DISTINCT FROM (before.contact_name, before.contact_email, before.contact_phone) AS has_contact
+    ), logged AS (
+        INSERT INTO audit_entries (account_id, by_staff, deed, facts, at)
+        SELECT id, true, 'account_updated',
+               jsonb_build_object('contact', has_contact)
+               || CASE WHEN name = name_before THEN '{}'
+                  ELSE jsonb_build_object('name', name, 'before', name_before) END,
+               :now
+        FROM changed
+    )
+    SELECT customer_number FROM changed
 """)
 _KNOWN = sa.text("""
     SELECT customer_number, state, street, postal_code, city,

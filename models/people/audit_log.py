@@ -98,6 +98,7 @@ class AuditEvent(StrEnum):
     APPROVAL_LIMIT_SET = "approval_limit_set"
     APPROVAL_GIVEN = "approval_given"
     APPROVAL_REFUSED = "approval_refused"
+    ACCOUNT_UPDATED = "account_updated"
 
 
 OF_LOGINS = (

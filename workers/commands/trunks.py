@@ -118,8 +118,9 @@ def import_forwardings(
     """Import call forwardings from a CSV or XLSX file with headings, between `trunks import` and `trunks adopt`.
 
     Columns: sip_user, condition (always, busy, no_answer or not_registered), target, after_seconds (only for
-    no_answer), and the optional first_number and last_number; without these the forwarding is for all numbers of the
-    account. The rules are those of the portal. Nothing is written to the registrar before `trunks adopt`.
+    no_answer), and the optional first_number, last_number and hours. Without numbers the forwarding is for all numbers
+    of the account, without hours (such as Mo-Fr 18:00-08:00; Sa,Su 00:00-24:00) for the whole week. The rules
+    are those of the portal. Nothing is written to the registrar before `trunks adopt`.
 
     Valid rows are imported even if others are not. A forwarding that exists already is left unchanged, so this is safe
     to run twice. Ends with 0 if every row was imported, with 1 if not, and with 2 if no row can be read at all.

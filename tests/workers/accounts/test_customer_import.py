@@ -123,6 +123,28 @@ def test_name_and_contact_follow_the_file_but_never_the_address(take: Take, data
         assert session.scalar(sa.select(sa.func.count()).select_from(Membership)) == 2
 
 
+def test_what_follows_the_file_is_in_the_log(take: Take, database: Database) -> None:
+    take(line("4000001"), line("4000002"), line("4000003"))
+    changed = (
+        line("4000001", name="Neu GmbH", contact_email="neu@example.de"),
+        line("4000002", name="Neu GmbH"),
+        line("4000003", contact_email="neu@example.de"),
+    )
+    take(*changed)
+    take(*changed)
+    entries = sa.select(Account.customer_number, AuditEntry.by_staff, AuditEntry.facts).join(
+        Account, Account.id == AuditEntry.account_id
+    )
+    with database.transaction() as session:
+        found = session.execute(entries.where(AuditEntry.deed == AuditEvent.ACCOUNT_UPDATED)).all()
+    named = {"name": "Neu GmbH", "before": "Möbel Müller GmbH"}
+    assert sorted(map(tuple, found)) == [
+        ("4000001", True, {"contact": True, **named}),
+        ("4000002", True, {"contact": False, **named}),
+        ("4000003", True, {"contact": True}),
+    ]
+
+
 def test_a_closed_account_stays_closed(take: Take, database: Database) -> None:
     take(line("4000001"))
     with database.transaction() as session:

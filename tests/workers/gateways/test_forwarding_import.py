@@ -20,6 +20,7 @@ from models.telephony.forwarding import CallForwarding, forwardings_of
 from models.telephony.high_risk import HighRiskPrefix
 from models.telephony.trunk_takeover import adopt_trunks, unadopted_trunks
 from models.telephony.trunks import SipTrunk
+from models.telephony.weekly_hours import ALL_WEEK, DAY, WEEK
 from tests.workers.gateways.kamailio_tables import Network
 from tests.workers.gateways.trunk_files import Take, line
 from workers.accounts.customer_file import open_file
@@ -36,13 +37,13 @@ Forward = Callable[..., tuple[RowSummary, list[Finding]]]
 def forward(network: Network, tmp_path: Path) -> Forward:
     """Provide a function that writes lines to a CSV file of forwardings and imports it.
 
-    Its parameters are the lines and, as keyword, `dry` for a dry run. It returns a summary, which counts the rows and
-    what became of them, and all findings: problems of rows, or remarks on them.
+    Its parameters are the lines and, as keywords, `dry` for a dry run and `header` for another header. It returns a
+    summary, which counts the rows and what became of them, and all findings: problems of rows, or remarks on them.
     """
 
-    def forward(*lines: str, dry: bool = False) -> tuple[RowSummary, list[Finding]]:
+    def forward(*lines: str, dry: bool = False, header: str = HEADER) -> tuple[RowSummary, list[Finding]]:
         file = tmp_path / "forwardings.csv"
-        file.write_text("\n".join([HEADER, *lines, ""]))
+        file.write_text("\n".join([header, *lines, ""]))
         findings: list[Finding] = []
         with open_file(file, ForwardingImport.required, ForwardingImport.optional) as table:
             run = ForwardingImport(network.runtime.database, findings.append, lambda _: None, dry=dry)
@@ -97,6 +98,36 @@ def test_forwardings_are_taken_over_and_written_by_the_adoption_only(
     network.write()
     written = {row[2] for row in network.everything()[2] if row[0] == trunk}
     assert {name for name in written if name.startswith("forward")} >= {"forward.no_answer.0"}
+
+
+def test_a_forwarding_may_hold_at_some_hours_of_the_week(
+    network: Network, account: Account, trunk: str, forward: Forward
+) -> None:
+    header = HEADER + ";hours"
+    lines = (
+        f'{trunk};always;030 5556677;;;;"Mo-Fr 18:00-08:00; Sa,Su 00:00-24:00"',
+        f"{trunk};always;030 5556688;;;;mo-fr 08:00-18:00",
+        f"{trunk};not_registered;030 5556699;;;;",
+    )
+    assert forward(*lines, header=header, dry=True)[0] == RowSummary(created=3)
+    assert forward(*lines, header=header) == (RowSummary(created=3), [])
+    assert forward(*lines, header=header) == (RowSummary(unchanged=3), [])
+    days, nights, always = (found.hours for found in present(network, account))
+    assert always == ALL_WEEK
+    assert days == tuple((day * DAY + 8 * 60, day * DAY + 18 * 60) for day in range(5))
+    assert nights == (
+        *((day * DAY + 18 * 60, (day + 1) * DAY + 8 * 60) for day in range(4)),
+        (4 * DAY + 18 * 60, WEEK),
+    )
+    wrong = (
+        f"{trunk};always;030 5556600;;;;Mo 17:00-19:00",
+        f"{trunk};busy;030 5556600;;;;weekdays",
+    )
+    findings = forward(*wrong, header=header)[1]
+    assert [(found.line, found.column, found.reason) for found in findings] == [
+        (2, "condition", "overlap"),
+        (3, "hours", "not_hours"),
+    ]
 
 
 def test_what_a_customer_has_changed_is_not_taken_over_again(

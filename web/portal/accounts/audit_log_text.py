@@ -149,6 +149,18 @@ def deed_text(entry: AuditEntry) -> str:
             return str(_("Enabled the login of %(name)s again.", name=_about(entry)))
         case AuditEvent.ACCOUNT_CREATED if "imported" in facts:
             return str(_("Took over the account from the carrier's list of customers."))
+        case AuditEvent.ACCOUNT_UPDATED:
+            told = {"name": facts.get("name", ""), "before": facts.get("before", "")}
+            if "name" not in facts:
+                return str(_("Took over another contact from the carrier's list of customers."))
+            if not facts["contact"]:
+                return str(_("Took over the name “%(name)s” from the carrier's list, before “%(before)s”.", **told))
+            return str(
+                _(
+                    "Took over the name “%(name)s”, before “%(before)s”, and another contact from the carrier's list.",
+                    **told,
+                )
+            )
         case AuditEvent.ACCOUNT_CREATED:
             return str(_("Made the account."))
         case AuditEvent.ADMINISTRATOR_ADDED:

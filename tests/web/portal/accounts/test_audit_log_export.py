@@ -90,13 +90,23 @@ def test_what_the_carrier_took_over_is_said_in_words(front: Front, site: Site) -
             (AuditEvent.TRUNK_TAKEN_OVER, taken),
             (AuditEvent.TRUNK_ADOPTED, {"sip_user": "old1"}),
             (AuditEvent.USER_ENTERED, {"user_id": site.member.id, "role": "local_member"}),
+            (AuditEvent.ACCOUNT_UPDATED, {"contact": True}),
+            (AuditEvent.ACCOUNT_UPDATED, {"contact": False, "name": "Neu", "before": "Alt"}),
+            (AuditEvent.ACCOUNT_UPDATED, {"contact": True, "name": "Neu", "before": "Alt"}),
         ):
             record_of_carrier(session, account, deed, NOW, facts)
             session.flush()
     come_in(front, site.administrator.email)
     _, _, *rows = rows_of(download(front, site))
     member = role_text(Role.LOCAL_MEMBER, "de")
-    assert [(row[1], row[4]) for row in rows[:4]] == [
+    assert [(row[1], row[4]) for row in rows[:7]] == [
+        (
+            "Unser Kundenservice",
+            "Hat aus der Kundenliste des Anbieters den Namen „Neu“ übernommen, vorher „Alt“,"
+            " und eine andere Ansprechperson.",
+        ),
+        ("Unser Kundenservice", "Hat aus der Kundenliste des Anbieters den Namen „Neu“ übernommen, vorher „Alt“."),
+        ("Unser Kundenservice", "Hat aus der Kundenliste des Anbieters eine andere Ansprechperson übernommen."),
         ("Unser Kundenservice", f"Hat {site.member.name} eingetragen (Rolle: {member})."),
         ("Unser Kundenservice", "Hat den SIP-Trunk old1 in die Verwaltung des Portals genommen."),
         ("Unser Kundenservice", "Hat den SIP-Trunk old1 übernommen, dessen Vertrag seit dem 1. April 2019 läuft."),
