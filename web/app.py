@@ -49,6 +49,7 @@ from web.portal.accounts import (
     location_map,
     overview,
     overview_export,
+    tags,
 )
 from web.portal.back_office import administrators as back_office_administrators
 from web.portal.back_office import customers as back_office_customers
@@ -117,6 +118,7 @@ _PAGES = (
     approval_limit,
     step_up,
     contract_holder,
+    tags,
     detach,
     cancellation,
     collective_invoice,

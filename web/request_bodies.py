@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
+from models.accounts.tags import MOST
 from models.changes.changes import ChangeDraft
 from models.changes.more_numbers import NumbersDraft
 from models.changes.moves import MoveDraft
@@ -246,6 +247,14 @@ class CancellationBody(Body):
 
     customer_number: CustomerNumber
     last_day: CalendarDay | None = None
+
+
+class TagsBody(Body):
+    """The tags of a sub-account, which replace those that it has; an empty list removes all of them."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"tags": ["Filiale", "Region Nord"]}})
+
+    tags: Annotated[list[Line], Field(max_length=MOST)]
 
 
 class AdministersBoth(Body):

@@ -50,7 +50,8 @@ class Account(Base):
     request or collective invoice), and `attached_at` when; for other roles these three are null. `main_role` is always
     'main', for the foreign key that `main_id` is part of. `factor_required_from` is the time from which each person of
     the account and of its sub-accounts needs a second factor; null if nobody needs one. `approval_from_cents` is the
-    monthly sum from which requests wait for a second person (`models.requests.approvals`); null if none does.
+    monthly sum from which requests wait for a second person (`models.requests.approvals`); null if none does. `tags`
+    are those of a sub-account (`models.accounts.tags`); null if it has none.
     """
 
     __tablename__ = "accounts"
@@ -74,6 +75,7 @@ class Account(Base):
     created_at: Mapped[datetime]
     factor_required_from: Mapped[datetime | None]
     approval_from_cents: Mapped[int | None]
+    tags: Mapped[list[str] | None] = mapped_column(postgresql.ARRAY(sa.Text))
 
     __table_args__ = (
         sa.UniqueConstraint("id", "role", name="uq_accounts_id_role"),
@@ -87,6 +89,7 @@ class Account(Base):
         sa.CheckConstraint("state <> 'closed' OR role <> 'sub'", name="closed_stands_alone"),
         sa.CheckConstraint("postal_code ~ '^[0-9]{5}$'", name="postal_code"),
         sa.CheckConstraint("approval_from_cents > 0", name="approval_from"),
+        sa.CheckConstraint("cardinality(tags) BETWEEN 1 AND 10", name="tags"),
         sa.CheckConstraint("contact_email = lower(contact_email)", name="contact_email_lower"),
         sa.Index("ix_accounts_main_id_id", "main_id", "id", postgresql_where=sa.text("main_id IS NOT NULL")),
         # Few: ordered, or closed.

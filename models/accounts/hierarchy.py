@@ -75,17 +75,17 @@ def attach(session: Session, main_id: int, account_id: int, origin: Origin, now:
     account.role = AccountRole.SUB
     account.main_id = main_id
     account.origin = origin
-    account.attached_at = now
+    account.attached_at, account.tags = now, None
     return account
 
 
 def move(session: Session, main_id: int, new_main_id: int, account_id: int, now: datetime) -> Account:
     """Move a sub-account from the main account `main_id` to the main account `new_main_id`; return the sub-account.
 
-    The sub-account's origin becomes `LINK`. One update changes its main account, so that it is never without one. If
-    `new_main_id` is standalone, it becomes a main account; the former main account keeps its role. Locks the
-    sub-account. Raises `RuleBroken` if the account is not, or no longer, attached to `main_id`, or if `new_main_id` is
-    the present main account, the sub-account itself, closed or a sub-account.
+    The sub-account's origin becomes `LINK`, and its tags are deleted. One update changes its main account, so that it
+    is never without one. If `new_main_id` is standalone, it becomes a main account; the former main account keeps its
+    role. Locks the sub-account. Raises `RuleBroken` if the account is not, or no longer, attached to `main_id`, or if
+    `new_main_id` is the present main account, the sub-account itself, closed or a sub-account.
     """
     if new_main_id == account_id:
         raise RuleBroken(Reason.SAME_ACCOUNT)
@@ -95,13 +95,15 @@ def move(session: Session, main_id: int, new_main_id: int, account_id: int, now:
     if account.main_id != main_id or new_main_id == main_id:
         raise RuleBroken(Reason.NOT_ATTACHED, account.customer_number)
     account.main_id, account.origin, account.attached_at = new_main_id, Origin.LINK, now
+    account.tags = None
     return account
 
 
 def detach(session: Session, main_id: int, account_id: int) -> Account:
     """Detach a sub-account from its main account and return the account, which is standalone afterwards.
 
-    The account keeps its logins, numbers, contracts and address; its main account keeps its role. Locks the account.
+    The account keeps its logins, numbers, contracts and address, but not the tags that the company has given it; its
+    main account keeps its role. Locks the account.
     Raises `RuleBroken` if the account is not, or no longer, attached to the account `main_id`.
     """
     lock_accounts(session, [account_id])
@@ -109,5 +111,5 @@ def detach(session: Session, main_id: int, account_id: int) -> Account:
     if account.main_id != main_id:
         raise RuleBroken(Reason.NOT_ATTACHED, account.customer_number)
     account.role = AccountRole.STANDALONE
-    account.main_id = account.origin = account.attached_at = None
+    account.main_id = account.origin = account.attached_at = account.tags = None
     return account

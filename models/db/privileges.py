@@ -30,7 +30,7 @@ _ON_REQUEST = (
     "status, step, reason, waiting_for, waiting_until, updated_at, ended_at, approved, approval_by, approval_at,"
     f" approval_note, {_QUEUED}"
 )
-_ON_ACCOUNT = "state, contact_email, factor_required_from, approval_from_cents"
+_ON_ACCOUNT = "state, contact_email, factor_required_from, approval_from_cents, tags"
 _ON_TRUNK = (
     "secret, request_uri, countries, high_risk, state, customer_suspended_at, carrier_suspended_at, carrier_reason,"
     f" {_QUEUED}"

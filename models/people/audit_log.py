@@ -99,6 +99,7 @@ class AuditEvent(StrEnum):
     APPROVAL_GIVEN = "approval_given"
     APPROVAL_REFUSED = "approval_refused"
     ACCOUNT_UPDATED = "account_updated"
+    TAGS_SET = "tags_set"
 
 
 OF_LOGINS = (

@@ -39,13 +39,14 @@ class Action(StrEnum):
     MANAGE_HOLDER = "manage_holder"
     PROVE_OWNERSHIP = "prove_ownership"
     OPERATE = "operate"
+    TAG = "tag"
 
 
 class Scope(StrEnum):
     """The scopes that limit what an API token may do.
 
-    `read` allows viewing. `write` allows ordering, linking, detaching, changing contracts and proving ownership, but
-    not viewing.
+    `read` allows viewing. `write` allows ordering, linking, detaching, changing contracts, proving ownership and
+    setting tags, but not viewing.
     """
 
     READ = "read"
@@ -53,7 +54,7 @@ class Scope(StrEnum):
 
 
 RIGHTS: Mapping[Role, frozenset[Action]] = {
-    Role.ADMINISTRATOR: frozenset(Action) - {Action.OPERATE},
+    Role.ADMINISTRATOR: frozenset(Action) - {Action.OPERATE, Action.TAG},
     Role.LOCATION_MANAGER: frozenset(
         {
             Action.VIEW,
@@ -81,9 +82,13 @@ THROUGH_MAIN: frozenset[Action] = frozenset(
         Action.SEE_SECRET,
         Action.MANAGE_TRUNK,
         Action.INVITE_USERS,
+        Action.TAG,
     }
 )
-"""The actions that administrators and location managers of a main account may perform on its sub-accounts."""
+"""The actions that administrators and location managers of a main account may perform on its sub-accounts.
+
+`TAG` is nobody's right by a role in the account itself: tags are the company's.
+"""
 
 
 THROUGH_MAIN_ADMINISTRATOR: frozenset[Action] = frozenset({Action.ALLOW_DESTINATIONS})
@@ -107,7 +112,9 @@ STAFF: frozenset[Action] = frozenset({Action.VIEW, Action.SEE_CALLS, Action.OPER
 
 SCOPED: Mapping[Scope, frozenset[Action]] = {
     Scope.READ: frozenset({Action.VIEW}),
-    Scope.WRITE: frozenset({Action.ORDER, Action.LINK, Action.DETACH, Action.CHANGE_CONTRACT, Action.PROVE_OWNERSHIP}),
+    Scope.WRITE: frozenset(
+        {Action.ORDER, Action.LINK, Action.DETACH, Action.CHANGE_CONTRACT, Action.PROVE_OWNERSHIP, Action.TAG}
+    ),
 }
 
 

@@ -70,7 +70,7 @@ class LocationFilter:
 
     Each word of `search` must occur in the account's customer number, name, contact or address. `show` filters by
     state, `origin` by the way in which an account was attached. `city` is the beginning of a city's name, or the whole
-    name if `is_whole_city`.
+    name if `is_whole_city`. `tag` is one of the account's tags.
     """
 
     search: str = ""
@@ -78,12 +78,13 @@ class LocationFilter:
     origin: Origin | None = None
     city: str = ""
     is_whole_city: bool = False
+    tag: str = ""
     order: Order = Order.NEED
 
     @property
     def is_narrowed(self) -> bool:
         """Return whether any filter is set."""
-        return bool(self.search or self.show or self.origin or self.city)
+        return bool(self.search or self.show or self.origin or self.city or self.tag)
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +336,8 @@ def _narrow(query: sa.Select[Any], wanted: LocationFilter) -> sa.Select[Any]:
         query = query.where(
             sa.or_(sa.func.starts_with(plain, fold(wanted.city)), sa.func.starts_with(spelled, spell(wanted.city)))
         )
+    if wanted.tag:
+        query = query.where(sa.literal(wanted.tag) == sa.any_(Account.tags))
     words = matching(
         wanted.search.split(),
         Account.customer_number,

@@ -23,6 +23,7 @@ GIVEN: Mapping[Action, str] = {
     ),
     Action.ALLOW_DESTINATIONS: N_("allow calls to more countries and to high-risk destinations, at the account's cost"),
     Action.INVITE_USERS: N_("invite users; an administrator only while the account has none"),
+    Action.TAG: N_("give the account tags, by which they sort their locations"),
     Action.DETACH: N_("detach the account from the main account"),
 }
 """The phrase for each right that a link gives to the main account's people, in the order in which it is shown."""

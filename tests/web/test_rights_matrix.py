@@ -87,6 +87,7 @@ REACH = {
     "codes":      ("MA",         "PA",        "SA",              "DA",     "",     "FA"),
     "leave":      ("",           "",          "MA ML SA SL",     "",       "",     ""),
     "approve":    ("ML",         "",          "",                "",       "",     ""),
+    "tag":        ("",           "",          "MA ML",           "",       "",     ""),
     "pay":        ("",           "",          "MA ML",           "",       "",     ""),
     "link":       ("MA ML PA DA FA",) * 6,
     "office":     ("ST",         "ST",        "ST",              "ST",     "",     "ST"),
@@ -95,6 +96,7 @@ REACH = {
     "token detaches":    ("MTw", "",          "MTw STw",         "",       "",     ""),
     "token makes codes": ("MTw", "",          "STw",             "",       "",     ""),
     "token writes":      ("MTw", "",          "",                "",       "",     ""),
+    "token tags":        ("",    "",          "MTw",             "",       "",     ""),
     "no one":     ("",) * 6,
 }  # fmt: skip
 """Who gets in, by right and account (in the order of `PLACES`), as short names of people.
@@ -116,7 +118,7 @@ ROWS = {
     "link_codes.create": "codes", "link_codes.void": "codes", "locations.contract_holder": "alone",
     "links.choose": "link", "links.send": "link", "locations.detach": "leave",
     "locations.cancel_contracts": "operate",
-    "locations.collective_invoice": "pay",
+    "locations.collective_invoice": "pay", "locations.tags": "tag", "api.put_tags": "token tags",
     "locations.order_numbers": "operate", "locations.move_account": "operate",
     "locations.change_contract": "operate", "locations.destinations": "abroad", "locations.directory": "operate",
     "locations.export_log": "operate",
@@ -150,11 +152,12 @@ Their parameters name nothing of a customer, or contain a secret that gives the 
 """
 
 CODE = "AAAAA AAAAA"
-TYPED = {
+TYPED: dict[str, dict[str, Any]] = {
     "answers.correct_contact_address": {"email": "kim@example.com"}, "answers.enter_letter": {"code": CODE},
     "answers.enter_link_code": {"code": CODE}, "answers.resend": {"what": "email"},
     "answers.enter_credentials": {"email": "kim@example.com", "password": "wrong"},
-    "locations.collective_invoice": {"what": "offer"}, "approvals.decide": {"decision": "approve"},
+    "locations.collective_invoice": {"what": "offer"}, "locations.tags": {"tags": "Nord"},
+    "api.put_tags": {"tags": ["Nord"]}, "approvals.decide": {"decision": "approve"},
     "approvals.decide_file_orders": {"decision": "approve"},
     "api.give_proof": {"kind": "link_code", "code": CODE}, "api.resend": {"what": "email"},
     "api.correct_contact_address": {"email": "kim@example.com"},

@@ -56,7 +56,7 @@ def check_call() -> Response | None:
         return problem("encoded")
     if request.endpoint in _UPLOADS:
         return None if request.mimetype == "multipart/form-data" else problem("not_a_form")
-    if request.method == "POST" and request.get_data():
+    if request.method in ("POST", "PUT") and request.get_data():
         if not request.is_json:
             return problem("not_json_type")
         return _check_json_body()

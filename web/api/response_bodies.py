@@ -197,5 +197,6 @@ def account_body(account: Account, running: Request | None) -> dict[str, Any]:
         "contact_email": account.contact_email,
         "contact_phone": account.contact_phone,
         "attached_at": account.attached_at and account.attached_at.isoformat(),
+        "tags": account.tags or [],
         "request": running and str(running.id),
     }

@@ -238,7 +238,7 @@ class AccountBody(BaseModel):
 
     `role` is `standalone`, `main` or `sub`, `state` is `ordered`, `active` or `closed`. For a sub-account `origin` says
     how it came under its main account: `order`, `link` or `collective_invoice`, and `attached_at` when; both are null
-    for other accounts.
+    for other accounts. `tags` are those that people of the main account have given a sub-account.
     """
 
     customer_number: str
@@ -253,6 +253,7 @@ class AccountBody(BaseModel):
     contact_email: str
     contact_phone: str | None
     attached_at: datetime | None
+    tags: list[str]
     request: str | None = Field(description="Id of the running request, if there is one")
 
 
@@ -442,6 +443,18 @@ class PageQuery(BaseModel):
 
     cursor: str | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
+class AccountsQuery(PageQuery):
+    """The query for a page of accounts: of all, or with `tag` only of the sub-accounts that have this tag."""
+
+    tag: str | None = None
+
+
+class SavedTags(BaseModel):
+    """The tags that a sub-account has now, in alphabetical order."""
+
+    tags: list[str]
 
 
 class CostsQuery(PageQuery):

@@ -151,6 +151,18 @@ def test_the_dashboard_its_log_and_its_secrets(page: Page, portal: Portal, site:
     look_after(page, page.get_by_role("main").get_by_role("button"))
 
 
+@shows("locations.tags", "locations.show", "portal.overview")
+def test_the_tags_of_a_location(page: Page, portal: Portal, site: Site) -> None:
+    sign_in(page, portal)
+    look(page, f"{portal.url}{site.path}/schlagwoerter")
+    page.get_by_label("Schlagwörter").fill("x" * 41)
+    look_after(page, page.get_by_role("button", name="Speichern"))
+    page.get_by_label("Schlagwörter").fill("Region Nord, Filiale")
+    look_after(page, page.get_by_role("button", name="Speichern"))
+    for view in ("karten", "tabelle"):
+        look(page, f"{portal.url}{OVERVIEW}?schlagwort=Filiale&ansicht={view}")
+
+
 @shows("locations.contract_holder", "locations.directory", "locations.withdraw_from_directory", "locations.show")
 def test_the_contract_holder_and_the_directory_entry(page: Page, portal: Portal, site: Site) -> None:
     with portal.database.transaction() as session:

@@ -35,7 +35,7 @@ EVERYTHING = (
     " manage_tokens manage_holder prove_ownership allow_destinations change_contract"
 )
 LOCATIONS = "view order link detach change_contract forward_calls see_calls see_secret manage_trunk see_log"
-REACHED = "view detach change_contract forward_calls see_calls see_secret manage_trunk invite_users"
+REACHED = "view detach change_contract forward_calls see_calls see_secret manage_trunk invite_users tag"
 LED = f"{REACHED} allow_destinations"
 BOTH = frozenset({Scope.READ, Scope.WRITE})
 
@@ -80,7 +80,7 @@ def test_a_role_reaches_its_own_account_and_its_sub_accounts(role: Role, of: int
 
 def test_a_local_role_and_one_in_the_main_account_add_up() -> None:
     both = person(roles={MAIN: MANAGER, SUB: ADMINISTRATOR})
-    assert allowed(both, "sub") == set(EVERYTHING.split())
+    assert allowed(both, "sub") == {*EVERYTHING.split(), "tag"}
     both = person(roles={MAIN: MANAGER, SUB: MEMBER})
     assert allowed(both, "sub") == set(REACHED.split())
 
@@ -120,11 +120,11 @@ def test_staff_who_are_customers_too_keep_their_own_rights() -> None:
         ({Scope.READ}, "foreign", ""),
         ({Scope.READ}, "foreign sub", ""),
         ({Scope.WRITE}, "main", "order link detach change_contract prove_ownership"),
-        ({Scope.WRITE}, "sub", "detach change_contract"),
+        ({Scope.WRITE}, "sub", "detach change_contract tag"),
         ({Scope.WRITE}, "foreign", ""),
         ({Scope.WRITE}, "foreign sub", ""),
         (BOTH, "main", "view order link detach change_contract prove_ownership"),
-        (BOTH, "sub", "view detach change_contract"),
+        (BOTH, "sub", "view detach change_contract tag"),
         (frozenset(), "main", ""),
     ],
 )

@@ -18,8 +18,10 @@ from uuid import uuid4
 
 from werkzeug.test import TestResponse
 
+from models.accounts.hierarchy import attach
 from models.invisible_characters import typed_text
-from tests.factories import fill_pool
+from models.states import Origin
+from tests.factories import NOW, fill_pool, make_account
 from tests.naughty_strings import NAUGHTY
 from tests.web.api.calls import a_link, an_order, owned
 from tests.web.conftest import ORDER, Back, Front, forget_attempts
@@ -76,6 +78,7 @@ BODIES: dict[str, list[Any]] = {
     ],
     "/api/v1/requests/{id}/resend": [{"what": "email"}],
     "/api/v1/requests/{id}/contact": [{"email": "kim@example.com"}],
+    "/api/v1/accounts/{number}/tags": [{"tags": ["Nord"]}],
 }
 """JSON bodies by the path of the operation; together they contain every text field that the operation takes."""
 AS_STORED = {
@@ -142,7 +145,9 @@ def test_no_text_of_a_body_is_forgotten(front: Front) -> None:
         for operation in operations.values():
             content = operation.get("requestBody", {}).get("content", {})
             if "application/json" in content:
-                taken[path] = set(texts_of(content["application/json"]["schema"], document))
+                taken[path.replace("{customer_number}", "{number}")] = set(
+                    texts_of(content["application/json"]["schema"], document)
+                )
     here = {path: {text for body in bodies for text in texts_in(body)} for path, bodies in BODIES.items()}
     assert here.keys() == taken.keys()
     assert {path: taken[path] ^ here[path] for path in here if taken[path] != here[path]} == {}
@@ -151,12 +156,15 @@ def test_no_text_of_a_body_is_forgotten(front: Front) -> None:
 def test_every_string_in_every_text_is_stored_or_refused_by_its_field(front: Front, back: Back) -> None:
     with front.database.transaction() as session:
         fill_pool(session, count=20_000 if ALL else 200, first="30000000")
+        sub = make_account(session)
+        attach(session, front.main.id, sub.id, Origin.LINK, NOW)
+        number = sub.customer_number
     account, _ = owned(front)
     ids = {"letter_code": an_order(front, back), "credentials": a_link(front, account.customer_number).get_json()["id"]}
     strings, tried, wrong = cycle(NAUGHTY), Counter[int](), list[str]()
     for path, bodies in BODIES.items():
         for body in bodies:
-            address = path.removeprefix("/api/v1").format(id=ids[body.get("kind", "letter_code")])
+            address = path.removeprefix("/api/v1").format(id=ids[body.get("kind", "letter_code")], number=number)
             for text in dict.fromkeys(texts_in(body)):
                 for kind in NAUGHTY if ALL else [next(strings) for _ in range(2)]:
                     answer = send(front, address, with_text(body, text, NAUGHTY[kind]))
@@ -168,13 +176,17 @@ def test_every_string_in_every_text_is_stored_or_refused_by_its_field(front: Fro
 
 
 def send(front: Front, address: str, body: dict[str, Any]) -> TestResponse:
-    """POST the body as JSON to the path `address` of the API, with a new idempotency key; return the answer.
+    """Send the body as JSON to the path `address` of the API, with a new idempotency key; return the answer.
 
-    Lone surrogates are sent as JSON escapes.
+    It is a PUT for tags, otherwise a POST. Lone surrogates are sent as JSON escapes.
     """
     forget_attempts(front.client.application)
     head = {"Authorization": f"Bearer {front.token}", "Idempotency-Key": uuid4().hex}
-    return front.client.post("/api/v1" + address, data=json.dumps(body), headers=head, content_type="application/json")
+    method = "PUT" if address.endswith("/tags") else "POST"
+    data = json.dumps(body)
+    return front.client.open(
+        "/api/v1" + address, method=method, data=data, headers=head, content_type="application/json"
+    )
 
 
 def fault_of(front: Front, answer: TestResponse, path: str, text: str) -> str:

@@ -161,6 +161,10 @@ def deed_text(entry: AuditEntry) -> str:
                     **told,
                 )
             )
+        case AuditEvent.TAGS_SET if facts["tags"]:
+            return str(_("Set the tags: %(tags)s.", tags=", ".join(facts["tags"])))
+        case AuditEvent.TAGS_SET:
+            return str(_("Removed all tags."))
         case AuditEvent.ACCOUNT_CREATED:
             return str(_("Made the account."))
         case AuditEvent.ADMINISTRATOR_ADDED:

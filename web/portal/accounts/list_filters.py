@@ -17,7 +17,7 @@ CARDS, TABLE = "karten", "tabelle"
 TABLE_FROM = 50
 """The number of locations from which the overview begins with the table, until the user chooses a view."""
 
-_KEPT = ("suche", "status", "herkunft", "ort", "genau", "sortierung", "konto")
+_KEPT = ("suche", "status", "herkunft", "ort", "genau", "schlagwort", "sortierung", "konto")
 
 ORDERS: Mapping[Order, Any] = {
     Order.NEED: lazy_gettext("What needs doing first"),
@@ -52,6 +52,7 @@ def read_filters() -> LocationFilter:
         origin=request.args.get("herkunft", type=Origin),
         city=_typed("ort"),
         is_whole_city="genau" in request.args,
+        tag=_typed("schlagwort"),
         order=request.args.get("sortierung", Order.NEED, type=Order),
     )
 

@@ -17,6 +17,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import may_be_main
+from models.accounts.tags import tags_of
 from models.db.paging import BadCursor, Page
 from models.links.collective_invoices import billed_together
 from models.orders.drafts import open_drafts
@@ -176,13 +177,13 @@ class Glance:
 
     `count` is the number of the list's rows on all pages. `counts` has the number of locations in each state,
     regardless of the filters. `links` are the running link requests and switches that match the filter by state.
-    `cities` are the towns to filter by, `drafts` is the number of saved orders. `known` says how many trunks are
-    registered, and which accounts have one that is not; None if the telephone network was not asked or did not answer.
-    `is_network_away` is True if the network was asked and did not answer. `sums` has the totals of all locations, None
-    if there are more than 1,000. `asked` has the statuses of the proofs that requests need, by request id. `planned`
-    has, by account id, the requests that take effect on a later day, each with its new terms in words (None for a
-    detachment or a cancellation). `billed` has the ids of the shown accounts that are on the main account's collective
-    invoice.
+    `cities` are the towns to filter by, `tags` the tags, `drafts` is the number of saved orders. `known` says how many
+    trunks are registered, and which accounts have one that is not; None if the telephone network was not asked or did
+    not answer. `is_network_away` is True if the network was asked and did not answer. `sums` has the totals of all
+    locations, None if there are more than 1,000. `asked` has the statuses of the proofs that requests need, by request
+    id. `planned` has, by account id, the requests that take effect on a later day, each with its new terms in words
+    (None for a detachment or a cancellation). `billed` has the ids of the shown accounts that are on the main account's
+    collective invoice.
     """
 
     main: listing.ListedAccount
@@ -191,6 +192,7 @@ class Glance:
     counts: Counts
     links: list[Request]
     cities: list[str]
+    tags: Sequence[str]
     drafts: int
     known: Registrations | None
     is_network_away: bool
@@ -242,6 +244,7 @@ def _read(account: Account, wanted: listing.LocationFilter, after: str | None) -
             counts=counts,
             links=links if wanted.show is not Show.NEW else [],
             cities=listing.cities_of(database, account),
+            tags=tags_of(database, account.id),
             drafts=len(open_drafts(database, account, now)) if may(person, Action.ORDER, account) else 0,
             known=known,
             is_network_away=trunks is not None and known is None,

@@ -59,7 +59,7 @@ def _rows(
     """
     yield [
         _("Customer number"), _("Kind"), _("Name"), _("Contact"), _("Street"), _("Postal code"), _("City"),
-        _("Status"), _("Origin"), _("Attached since"), _("Waits until"),
+        _("Status"), _("Origin"), _("Attached since"), _("Waits until"), _("Tags"),
     ]  # fmt: skip
     yield _row(itself, kind)
     for items in _pages(itself.account, wanted, offline):
@@ -95,6 +95,7 @@ def _row(item: listing.ListedAccount, kind: str) -> list[exported_tables.Cell]:
         origin_label(account.origin),
         _day(account.attached_at),
         last_day(found.waiting_until) if found is not None and found.waiting_until is not None else "",
+        ", ".join(account.tags or ()),
     ]
 
 

@@ -12,6 +12,7 @@ import zipfile
 from datetime import date
 
 import pytest
+import sqlalchemy as sa
 
 from models.accounts.accounts import Account
 from tests.web.conftest import Front
@@ -26,6 +27,7 @@ def test_csv_has_what_is_shown_and_no_formulas(front: Front, monkeypatch: pytest
         for place in range(5):
             sub(session, main, name=f"Büro {place}", city="Köln")
         evil = sub(session, main, name='=HYPERLINK("http://evil";"x")', contact_name="@SUM(A1)", city="Köln")
+        session.scalars(sa.select(Account).where(Account.customer_number == evil)).one().tags = ["=1", "x"]
         sub(session, main, name="anderswo", city="Bonn")
     answer = signed_in(front).client.get(OVERVIEW + "/export.csv?ort=Köln&sortierung=name")
     assert answer.content_type == "text/csv; charset=utf-8"
@@ -36,7 +38,8 @@ def test_csv_has_what_is_shown_and_no_formulas(front: Front, monkeypatch: pytest
     assert rows[1][:2] == [front.main.customer_number, "Hauptaccount"]
     assert [row[2] for row in rows[3:]] == [f"Büro {place}" for place in range(5)]
     assert rows[2][:4] == [evil, "Nebenaccount", '\'=HYPERLINK("http://evil";"x")', "'@SUM(A1)"]
-    assert rows[3][7:] == ["Aktiv", "Bestehendes Konto verknüpft", "02.03.2026", ""]
+    assert rows[3][7:] == ["Aktiv", "Bestehendes Konto verknüpft", "02.03.2026", "", ""]
+    assert rows[2][11] == "'=1, x"
 
 
 def test_xlsx_has_what_is_shown_and_no_formulas(front: Front) -> None:

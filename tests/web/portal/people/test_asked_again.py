@@ -16,7 +16,7 @@ DECIDES = frozenset({
     "submit_link", "prove_ownership", "add_forwarding", "change_forwarding", "change_limits", "set_holder", "send",
     "remove_factor", "demand_factor", "ask_for_factor_reset", "person_data", "ask_for_erasure",
     "stop_demanding_factor", "join_invoice", "answer_offer", "leave_invoice",
-    "renew_recovery_codes", "submit_cancellation", "set_approval_limit", "decide_approval", "decide_file",
+    "renew_recovery_codes", "submit_cancellation", "set_approval_limit", "decide_approval", "decide_orders",
 })  # fmt: skip
 """Names of the functions of `models` that carry out a decision which is hard to undo.
 
@@ -36,6 +36,8 @@ NOT_ASKED = frozenset({
     "locations.change_contract", "locations.order_numbers",
     # The new address is proved by mail or post first, everybody concerned is told of it, and it can be taken back.
     "locations.move_account",
+    # A company's own words for its locations.
+    "locations.tags",
     # They ask for the password.
     "logins.end", "logins.end_others",
     # They take away what was given, or lead calls back to the phones.
