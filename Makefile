@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 # The tests that start whole programs, the stack, workers, Kamailio and phones, and end them while they work.
-PROGRAMS := tests/workers tests/sip tests/faults
+PROGRAMS := tests/workers tests/sip tests/faults tests/browser/test_whole_site.py tests/web/test_rabbitmq_away.py
 
 .PHONY: run test test-programs test-long bench chaos hosts upgrade release screenshots lock audit images compose-env check fmt clean setup tools collected packages
 
