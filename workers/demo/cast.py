@@ -175,6 +175,9 @@ ROLES = (
 LINKS = ((MAIN, HAMBURG), (MUENCHEN, STUTTGART))
 """Pairs of sites that are attached from the start: main account, sub-account."""
 
+TAGS = {HAMBURG: ["Hafen", "Region Nord"]}
+"""The tags that main accounts have given their sub-accounts."""
+
 
 def _login(who: str, person: Person, can: str) -> DemoLogin:
     return DemoLogin(f"{person.name}, {who}", person.email, PASSWORD, can)

@@ -37,6 +37,7 @@ from workers.demo.cast import (
     POOLS,
     REGISTERED,
     ROLES,
+    TAGS,
     DemoLogin,
     Pool,
     Site,
@@ -97,7 +98,7 @@ def _open(session: Session, carrier: Carrier, missing: list[Site]) -> None:
     for main, sub in LINKS:
         main_account = _account(session, main)
         if sub in opened and main_account is not None:
-            attach(session, main_account.id, opened[sub].id, Origin.LINK, carrier.now)
+            attach(session, main_account.id, opened[sub].id, Origin.LINK, carrier.now).tags = TAGS.get(sub)
     for site in BILLED_TOGETHER:
         payer = _account(session, MAIN)
         if site in opened and payer is not None:

@@ -77,6 +77,7 @@ def test_the_company_and_its_relatives_stand_as_the_demo_needs_them(database: Da
         maxi = session.scalar(sa.select(User).where(User.email == "maxi.mustermensch@example.com"))
         assert maxi is not None
         assert may(principal_of(session, maxi), Action.PROVE_OWNERSHIP, found["2000521"])
+        assert found["2000040"].tags == ["Hafen", "Region Nord"]
         roles = set(session.scalars(sa.select(Membership.role)))
         assert roles == set(Role)
         assert session.scalar(sa.select(User.email).where(User.is_staff)) == "backoffice@example.com"
