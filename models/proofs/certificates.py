@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from models.calendar_days import end_of_day
 from models.proofs.deadlines import VALID_FOR
-from models.proofs.documents import AddressDocument
+from models.proofs.documents import ProofDocument
 from models.requests.requests import Request
 from models.states import ENDED, Kind, Reason, Status, StepName
 from models.telephony.numbers import NumberBlock
@@ -71,12 +71,12 @@ def covered_numbers(session: Session, trunk_id: int) -> int:
     These are 100 (`MOST_NUMBERS`) or, if it is more, the number for which staff have accepted a certificate.
     """
     accepted = (
-        sa.select(sa.func.max(AddressDocument.numbers))
-        .join(Request, Request.id == AddressDocument.request_id)
+        sa.select(sa.func.max(ProofDocument.numbers))
+        .join(Request, Request.id == ProofDocument.request_id)
         .where(
             # By the index of the certificates, which are few among the proofs of addresses.
-            AddressDocument.numbers.is_not(None),
-            AddressDocument.released.is_(True),
+            ProofDocument.numbers.is_not(None),
+            ProofDocument.released.is_(True),
             Request.changed_trunk_id == trunk_id,
         )
     )

@@ -12,7 +12,7 @@ from models.accounts.accounts import Account
 from models.messages.outbox import Recipient, queue_message
 from models.people.users import people_to_tell
 from models.proofs.certificates import certificate_until, numbers_without_certificate
-from models.proofs.documents import AddressDocument
+from models.proofs.documents import ProofDocument
 from models.requests.requests import Request
 from models.states import PROVING_ADDRESS, Kind, RefusalReason
 
@@ -44,7 +44,7 @@ def refusal_reasons(request: Request) -> tuple[RefusalReason, ...]:
     return _OF_CERTIFICATES if request.kind is Kind.NUMBERS else _OF_ADDRESSES
 
 
-def refuse(session: Session, request: Request, document: AddressDocument, refusal: Refusal, now: datetime) -> None:
+def refuse(session: Session, request: Request, document: ProofDocument, refusal: Refusal, now: datetime) -> None:
     """Save `refusal` in the document, add a timeline entry to the request, and queue a mail that says why.
 
     The mail goes to the user who made the request or, if this user has left the company or is disabled, to the
@@ -78,7 +78,7 @@ def refuse(session: Session, request: Request, document: AddressDocument, refusa
         )
 
 
-def _about_certificate(session: Session, request: Request, document: AddressDocument) -> dict[str, Any]:
+def _about_certificate(session: Session, request: Request, document: ProofDocument) -> dict[str, Any]:
     return {
         "numbers": document.numbers,
         "enough": numbers_without_certificate(session, request),

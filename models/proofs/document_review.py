@@ -13,7 +13,7 @@ from models.people.users import User
 from models.proofs.certificates import AWAITED, certificate_until, lock_awaiting, numbers_with
 from models.proofs.deadlines import LEAST_LEFT
 from models.proofs.document_refusals import Refusal, refuse
-from models.proofs.documents import AddressDocument
+from models.proofs.documents import ProofDocument
 from models.proofs.order_codes import lock_for_address, prove_address
 from models.proofs.proof_book import ProofBook
 from models.requests.requests import Request
@@ -22,7 +22,7 @@ from models.states import PROVING_ADDRESS, AddressMethod, Kind, Status
 
 def upload_document(
     session: Session, principal: Principal, request: Request, name: str, media_type: str, content: bytes, now: datetime
-) -> AddressDocument:
+) -> ProofDocument:
     """Save and return an uploaded document that is to prove an order's or a move's address; the back office decides.
 
     `name` is the file's name, `media_type` its type, such as `application/pdf`. A document of the request that is not
@@ -41,7 +41,7 @@ def upload_document(
 
 def upload_certificate(
     session: Session, principal: Principal, request: Request, name: str, media_type: str, content: bytes, now: datetime
-) -> AddressDocument:
+) -> ProofDocument:
     """Save and return an uploaded certificate of need for the numbers of a request; the back office decides.
 
     The certificate has to show the need for all numbers that the trunk has with this request and older running ones.
@@ -118,12 +118,12 @@ def _saved(
     book: ProofBook,
     file: tuple[str, str, bytes],
     now: datetime,
-) -> AddressDocument:
+) -> ProofDocument:
     """Save the file (name, media type, content) as the request's undecided document, and return the document.
 
     Replaces an undecided document of the request, which `book` finds. Schedules the request's next step for now.
     """
-    document = book.document(request) or AddressDocument(request_id=request.id)
+    document = book.document(request) or ProofDocument(request_id=request.id)
     document.name, document.media_type, document.content = file
     document.uploaded_at, document.uploaded_by = now, principal.user_id
     session.add(document)

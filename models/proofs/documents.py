@@ -13,10 +13,11 @@ from models.requests.requests import Request
 from models.states import RefusalReason
 
 
-class AddressDocument(Base):
-    """An uploaded document that is to prove an address, such as an extract from the commercial register.
+class ProofDocument(Base):
+    """An uploaded document that is to prove an address or a need for numbers; its table's name is older.
 
-    For a request for numbers, it is a certificate of need (`models.proofs.certificates`). `numbers` is then how many
+    An address is proved by an extract from the commercial register, for example. For a request for numbers, it is a
+    certificate of need (`models.proofs.certificates`). `numbers` is then how many
     numbers the trunk would have; the document has to show that they are needed. For a proof of an address, `numbers` is
     None.
 
@@ -52,10 +53,10 @@ class AddressDocument(Base):
     )
 
 
-def latest_document(session: Session, request: Request) -> AddressDocument | None:
+def latest_document(session: Session, request: Request) -> ProofDocument | None:
     """Return the newest document uploaded for the request, whether or not it was decided on; None if there is none.
 
     The document's content is loaded only when the attribute is accessed.
     """
-    of_request = sa.select(AddressDocument).where(AddressDocument.request_id == request.id)
-    return session.scalar(of_request.order_by(AddressDocument.id.desc()).limit(1))
+    of_request = sa.select(ProofDocument).where(ProofDocument.request_id == request.id)
+    return session.scalar(of_request.order_by(ProofDocument.id.desc()).limit(1))

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from models.calendar_days import end_of_day
 from models.proofs.deadlines import VALID_FOR
-from models.proofs.documents import AddressDocument
+from models.proofs.documents import ProofDocument
 from models.proofs.proofs import AddressProof, EmailProof
 from models.requests.requests import Request
 from models.states import PROVING_ADDRESS, Kind
@@ -50,7 +50,7 @@ class ProofBook:
         """Return the proof of an order's connection address, or of a move's new one; None if it was never requested."""
         return self._addresses.get((request.prover_id, request.place.key))
 
-    def document(self, request: Request) -> AddressDocument | None:
+    def document(self, request: Request) -> ProofDocument | None:
         """Return the undecided document of an order, a move or a request for numbers; None if there is none.
 
         Staff have not accepted or refused an undecided document yet.
@@ -107,8 +107,8 @@ class ProofBook:
         return found
 
     @cached_property
-    def _documents(self) -> dict[uuid.UUID, AddressDocument]:
-        query = sa.select(AddressDocument).where(
-            AddressDocument.request_id.in_(self._with_documents), AddressDocument.released.is_(None)
+    def _documents(self) -> dict[uuid.UUID, ProofDocument]:
+        query = sa.select(ProofDocument).where(
+            ProofDocument.request_id.in_(self._with_documents), ProofDocument.released.is_(None)
         )
         return {document.request_id: document for document in self._session.scalars(query)}

@@ -22,7 +22,7 @@ from models.accounts.accounts import Account
 from models.people.rights import Action, Principal, may
 from models.people.users import User
 from models.proofs.document_refusals import Refusal
-from models.proofs.documents import AddressDocument
+from models.proofs.documents import ProofDocument
 from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import CodedProof, Consent, Decision, MainConsent, OwnershipProof
 from models.proofs.required_proofs import OrderProofs, order_proofs
@@ -283,7 +283,7 @@ def _email(proofs: OrderProofs, now: datetime) -> Iterator[ProofStatus]:
 
 
 def _address(
-    proofs: OrderProofs, order: Request, document: AddressDocument | None, now: datetime
+    proofs: OrderProofs, order: Request, document: ProofDocument | None, now: datetime
 ) -> Iterator[ProofStatus]:
     """Yield the statuses of the proof of the connection address; nothing if the proof was not requested.
 
@@ -305,7 +305,7 @@ def _address(
         yield ProofStatus(ProofKind.DOCUMENT, ProofState.DECLINED, refusal=_refusal_of(document))
 
 
-def _certificate(request: Request, document: AddressDocument | None, now: datetime) -> Iterator[ProofStatus]:
+def _certificate(request: Request, document: ProofDocument | None, now: datetime) -> Iterator[ProofStatus]:
     """Yield the statuses of the certificate of need that a request for numbers was asked for.
 
     `document` is the newest one uploaded, None without one. After a refusal the status of that document comes first,
@@ -336,13 +336,13 @@ def _approval(request: Request) -> ProofStatus:
     return ProofStatus(ProofKind.APPROVAL, ProofState.EXPIRED if is_over else ProofState.OPEN, request.approval_until)
 
 
-def _latest_documents(session: Session, requests: Sequence[Request]) -> dict[uuid.UUID, AddressDocument]:
+def _latest_documents(session: Session, requests: Sequence[Request]) -> dict[uuid.UUID, ProofDocument]:
     """Return, by request id, the newest document that was uploaded for each of the requests."""
-    documents = sa.select(AddressDocument).where(AddressDocument.request_id.in_([request.id for request in requests]))
-    return {document.request_id: document for document in session.scalars(documents.order_by(AddressDocument.id))}
+    documents = sa.select(ProofDocument).where(ProofDocument.request_id.in_([request.id for request in requests]))
+    return {document.request_id: document for document in session.scalars(documents.order_by(ProofDocument.id))}
 
 
-def _refusal_of(document: AddressDocument) -> Refusal | None:
+def _refusal_of(document: ProofDocument) -> Refusal | None:
     return Refusal(document.refusal, document.refusal_note or "") if document.refusal is not None else None
 
 

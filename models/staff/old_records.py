@@ -20,7 +20,7 @@ from models.contracts.contracts import Contract
 from models.messages.outbox import Message, MessageState
 from models.people.api_tokens import ApiToken
 from models.people.audit_log import AuditEntry, AuditEvent
-from models.proofs.documents import AddressDocument
+from models.proofs.documents import ProofDocument
 from models.proofs.proofs import Consent, MainConsent, OwnershipProof
 from models.requests.moved_blocks import MovedBlock
 from models.requests.requests import Request
@@ -30,7 +30,7 @@ from models.staff.erasing_people import BUSINESS_LETTERS, ERASED_NAME
 from models.states import ATTACHING, CONTRACT_CHANGES, AccountState, Kind, Status
 from models.telephony.trunks import SipTrunk
 
-OF_REQUEST = (TimelineEntry, Consent, MainConsent, OwnershipProof, AddressDocument, MovedBlock, Message)
+OF_REQUEST = (TimelineEntry, Consent, MainConsent, OwnershipProof, ProofDocument, MovedBlock, Message)
 """The tables whose rows are deleted with their request."""
 _NOBODY = "erased-account-%@erased.invalid"
 """The address that replaces the contact's e-mail address, as a pattern for LIKE; % stands for the account's id."""
@@ -57,8 +57,8 @@ def old_documents(now: datetime, periods: Periods) -> sa.ColumnElement[bool]:
     Their requests have ended. They were decided on, or uploaded if there was no decision, longer ago than
     `periods.documents`.
     """
-    decided = sa.func.coalesce(AddressDocument.decided_at, AddressDocument.uploaded_at)
-    runs = sa.exists().where(Request.id == AddressDocument.request_id, Request.ended_at.is_(None))
+    decided = sa.func.coalesce(ProofDocument.decided_at, ProofDocument.uploaded_at)
+    runs = sa.exists().where(Request.id == ProofDocument.request_id, Request.ended_at.is_(None))
     return (decided <= now - periods.documents) & ~runs
 
 

@@ -21,7 +21,7 @@ from models.people.rights import Action, Principal, may
 from models.people.users import User
 from models.proofs.document_refusals import Refusal
 from models.proofs.document_review import decide_document, lock_for_document
-from models.proofs.documents import AddressDocument, latest_document
+from models.proofs.documents import ProofDocument, latest_document
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
 from models.states import Kind, Reason
@@ -89,7 +89,7 @@ def decide_on_document(
     record_staff_action(session, staff, request, deed, now)
 
 
-def open_document(session: Session, staff: Principal, id: uuid.UUID, now: datetime) -> AddressDocument | None:
+def open_document(session: Session, staff: Principal, id: uuid.UUID, now: datetime) -> ProofDocument | None:
     """Return the request's newest uploaded document, and record in the audit log who opened it; None if there is none.
 
     The document may already be decided on. Raises `NotFound` if no request has this id, and `Forbidden` if `staff` is

@@ -18,7 +18,7 @@ from models.bulk.bulk import Bulk
 from models.db.paging import Page, read_cursor, write_cursor
 from models.messages.outbox import Message, messages_of
 from models.people.audit_log import AttributedEntry
-from models.proofs.documents import AddressDocument, latest_document
+from models.proofs.documents import ProofDocument, latest_document
 from models.proofs.proof_status import ProofStatus, proof_statuses
 from models.proofs.proofs import Consent, MainConsent
 from models.requests.requests import Request
@@ -84,7 +84,7 @@ class RequestDetails:
     timeline: Sequence[TimelineEntry]
     messages: Sequence[Message]
     asked: Sequence[ProofStatus]
-    document: AddressDocument | None
+    document: ProofDocument | None
     staff_actions: Sequence[AttributedEntry]
     consent: Consent | None
     """The consent that a link request has asked another account for; None if it has asked for none."""
@@ -128,7 +128,7 @@ class Counts:
 
 
 def matter_of(
-    request: Request, document: AddressDocument | None, consent: Consent | None, main_consent: MainConsent | None
+    request: Request, document: ProofDocument | None, consent: Consent | None, main_consent: MainConsent | None
 ) -> Matter | None:
     """Return why the request waits for the carrier; None if it does not.
 
@@ -157,7 +157,7 @@ _Place = tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]]
 
 # Each of the five by an index of its own that holds few.
 _FOR_US = sa.select(Request.id).where(Request.status.in_((Status.HELD, Status.FAILED)))
-_WITH_DOCUMENT = sa.select(AddressDocument.request_id).where(AddressDocument.released.is_(None))
+_WITH_DOCUMENT = sa.select(ProofDocument.request_id).where(ProofDocument.released.is_(None))
 _UNREACHED = [
     sa.select(table.request_id).where(table.unreached_since.is_not(None), table.decision.is_(None))
     for table in (Consent, MainConsent)
@@ -166,8 +166,8 @@ _UNREACHED = [
 _LACKS_NUMBERS = sa.and_(Request.kind == Kind.MOVE, Request.status == Status.PENDING, Request.block_size.is_not(None))
 _SHORT = sa.select(Request.id).where(_LACKS_NUMBERS)
 _OPEN_DOCUMENT = sa.and_(
-    AddressDocument.request_id == Request.id,
-    AddressDocument.released.is_(None),
+    ProofDocument.request_id == Request.id,
+    ProofDocument.released.is_(None),
     Request.status == Status.PENDING,
 )
 _UNREACHED_CONSENT = sa.and_(
@@ -188,12 +188,12 @@ _UNREACHED_MAIN = sa.and_(
 _MATTER = sa.case(
     (Request.status == Status.HELD, Matter.HELD),
     (Request.status == Status.FAILED, Matter.FAILED),
-    (AddressDocument.id.is_not(None), Matter.DOCUMENT),
+    (ProofDocument.id.is_not(None), Matter.DOCUMENT),
     (sa.or_(Consent.request_id.is_not(None), MainConsent.request_id.is_not(None)), Matter.CONSENT),
     (_LACKS_NUMBERS, Matter.NUMBERS),
 )
 _SINCE = sa.func.coalesce(
-    AddressDocument.uploaded_at, Consent.unreached_since, MainConsent.unreached_since, Request.updated_at
+    ProofDocument.uploaded_at, Consent.unreached_since, MainConsent.unreached_since, Request.updated_at
 )
 
 
@@ -273,7 +273,7 @@ def _with_matters(query: sa.Select[Any]) -> sa.Select[Any]:
 
     `_MATTER` and `_SINCE` use the joined columns to tell why a request waits for the carrier, and since when.
     """
-    documents = query.outerjoin(AddressDocument, _OPEN_DOCUMENT)
+    documents = query.outerjoin(ProofDocument, _OPEN_DOCUMENT)
     return documents.outerjoin(Consent, _UNREACHED_CONSENT).outerjoin(MainConsent, _UNREACHED_MAIN)
 
 

@@ -33,7 +33,7 @@ from models.people.invited_people import InvitedPerson
 from models.people.login_sessions import Login
 from models.people.second_factors import RecoveryCode, SecondFactor
 from models.people.users import Membership, User
-from models.proofs.documents import AddressDocument
+from models.proofs.documents import ProofDocument
 from models.proofs.proofs import AddressProof, Consent, EmailProof, LinkCode, MainConsent, OwnershipProof
 from models.requests.idempotency import IdempotencyKey
 from models.requests.requests import Request
@@ -218,11 +218,11 @@ def queries(mine: int | sa.ColumnElement[int], email: sa.ColumnElement[str]) -> 
             AddressProof.proved_by == mine
         ),
         "documents_handed_in": sa.select(
-            AddressDocument.request_id, AddressDocument.name, AddressDocument.media_type, AddressDocument.uploaded_at
-        ).where(AddressDocument.uploaded_by == mine),
+            ProofDocument.request_id, ProofDocument.name, ProofDocument.media_type, ProofDocument.uploaded_at
+        ).where(ProofDocument.uploaded_by == mine),
         "documents_decided": sa.select(
-            AddressDocument.request_id, AddressDocument.released, AddressDocument.decided_at
-        ).where(AddressDocument.decided_by == mine),
+            ProofDocument.request_id, ProofDocument.released, ProofDocument.decided_at
+        ).where(ProofDocument.decided_by == mine),
         "places_decided": sa.select(KnownPlace.postal_code, KnownPlace.decided_at).where(KnownPlace.decided_by == mine),
         "api_calls": _of(IdempotencyKey, IdempotencyKey.account_id, at=IdempotencyKey.created_at).where(
             IdempotencyKey.user_id == mine

@@ -27,7 +27,7 @@ from models.people.api_tokens import ApiToken
 from models.people.invitations import Invitation
 from models.people.invited_people import InvitedPerson
 from models.people.login_sessions import Login
-from models.proofs.documents import AddressDocument
+from models.proofs.documents import ProofDocument
 from models.proofs.proofs import AddressProof, EmailProof, LinkCode
 from models.requests.idempotency import IdempotencyKey
 from models.requests.requests import Request
@@ -108,7 +108,7 @@ ALL = (
     *map(_of, TABLES),
     DeletionRule(ContractHolder, old_records.old_holders),
     DeletionRule(Message, old_records.old_messages),
-    DeletionRule(AddressDocument, old_records.old_documents),
+    DeletionRule(ProofDocument, old_records.old_documents),
     DeletionRule(ApiToken, old_records.old_token_addresses, values=old_records.WITHOUT_ADDRESS),
     # What belonged to a file is old enough for itself later on.
     DeletionRule(Bulk, Bulk.long_ended, before=detach_from_bulks, batch=_FILES),

@@ -20,7 +20,7 @@ from models.db.roles import DatabaseRole
 from models.db.session import Database
 from models.people.rights import Principal
 from tests.browser.axe import share_checks
-from tests.browser.visit import DESKTOP, Contexts, Pages, Visit, Way, chromium
+from tests.browser.visit import DESKTOP, Contexts, Device, Pages, Visit, chromium
 from tests.browser.working import working
 from tests.factories import an_order, fill_pool, make_account, make_main, make_user, submit_order
 from tests.fakes import FakeClock, MailSink, wait_until
@@ -184,12 +184,12 @@ def visit(
 ) -> Iterator[Visit]:
     """Provide a visit of a main account's administrator to the portal, in a German desktop browser.
 
-    A test can be parametrized with another `Way` (language, screen, JavaScript). The visit's workers run only when the
-    test calls them; they send mails by SMTP and print letters as PDF.
+    A test can be parametrized with another `Device` (language, screen, JavaScript). The visit's workers run only when
+    the test calls them; they send mails by SMTP and print letters as PDF.
     """
-    way: Way = getattr(request, "param", DESKTOP)
+    device: Device = getattr(request, "param", DESKTOP)
     with database.transaction() as session:
-        person = make_user(session, email="maxi@mustermensch.example", name="Maxi Mustermensch", locale=way.language)
+        person = make_user(session, email="maxi@mustermensch.example", name="Maxi Mustermensch", locale=device.language)
         main = make_account(
             session,
             administrator=person,
@@ -201,4 +201,4 @@ def visit(
         )
         fill_pool(session)
     with working(served.url, worker_database, clock, smtp_sink, tmp_path) as workers:
-        yield Visit(pages.open(way), pages, way, served.app, served.url, main, person, workers)
+        yield Visit(pages.open(device), pages, device, served.app, served.url, main, person, workers)

@@ -15,7 +15,7 @@ from models.requests.requests import Request
 from tests.browser.conftest import Portal
 from tests.browser.test_portal import assert_no_sideways_scrolling, sign_in, tab_to
 from tests.browser.test_proofs import asked_owner
-from tests.browser.visit import PHONE, Pages, Way
+from tests.browser.visit import PHONE, Device, Pages
 from tests.factories import NOW, PASSWORD, join, make_account, make_user
 from tests.fakes import FakeClock
 from tests.web.conftest import Back, back_of
@@ -143,12 +143,12 @@ def test_the_page_goes_on_after_a_lost_connection(page: Page, portal: Portal, cl
     assert asked == []
 
 
-@pytest.mark.parametrize("way", [Way(size=PHONE), Way(size=PHONE, scripts=False)], ids=str)
-def test_the_pages_fit_a_phone_and_work_without_scripts(pages: Pages, portal: Portal, way: Way) -> None:
+@pytest.mark.parametrize("device", [Device(size=PHONE), Device(size=PHONE, scripts=False)], ids=str)
+def test_the_pages_fit_a_phone_and_work_without_scripts(pages: Pages, portal: Portal, device: Device) -> None:
     account, owner = owned(portal)
     with portal.database.transaction() as session:
         join(session, session.get_one(User, portal.manager.user_id), make_account(session))
-    phone = pages.open(way)
+    phone = pages.open(device)
     begin(phone, portal, account.customer_number)
     for proof in ("Zugangsdaten", "Verknüpfungscode", "Zustimmung"):
         assert_no_sideways_scrolling(phone)

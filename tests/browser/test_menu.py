@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Portal
 from tests.browser.test_portal import open_overview, sign_in, sign_in_by_form, tab_to
-from tests.browser.visit import Pages, Way
+from tests.browser.visit import Device, Pages
 
 
 def test_my_product_leads_to_the_locations(page: Page, portal: Portal) -> None:
@@ -34,7 +34,7 @@ def test_my_product_leads_to_the_locations(page: Page, portal: Portal) -> None:
 
 
 def test_the_portal_needs_no_javascript(pages: Pages, portal: Portal) -> None:
-    page = pages.open(Way(scripts=False))
+    page = pages.open(Device(scripts=False))
     sign_in(page, portal)
     page.goto(portal.url + "/anfragen")
     page.locator(".menu summary").click()

@@ -22,7 +22,7 @@ def test_a_document_is_handed_in_looked_at_and_released(visit: Visit, database: 
         draft = an_order(contact=Contact("Maxi Mustermensch", visit.person.email, None))
         order = submit_order(session, principal_of(session, visit.person), session.merge(visit.main), draft, NOW)
     with database.transaction() as session:
-        staff = make_staff(session, name="Bo Backoffice", locale=visit.way.language)
+        staff = make_staff(session, name="Bo Backoffice", locale=visit.device.language)
     visit.workers.work()
     visit.open_portal()
     visit.page.goto(f"{visit.url}/anfragen/{order.id}")

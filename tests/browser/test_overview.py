@@ -21,7 +21,7 @@ from models.requests.requests import Request
 from models.states import Actor, Origin, Reason
 from tests.browser.conftest import Portal
 from tests.browser.test_portal import assert_no_sideways_scrolling, card, open_overview, sign_in, tab_to
-from tests.browser.visit import Pages, Way
+from tests.browser.visit import Device, Pages
 from tests.factories import NOW, make_account, make_user
 from tests.workbooks import read_xlsx
 
@@ -129,7 +129,7 @@ def test_the_keyboard_alone_finds_and_detaches(page: Page, portal: Portal, koeln
 
 
 def test_everything_works_without_scripts(pages: Pages, portal: Portal, koeln: str) -> None:
-    plain = pages.open(Way(scripts=False))
+    plain = pages.open(Device(scripts=False))
     open_overview(plain, portal)
     plain.get_by_role("searchbox").fill("süd")
     plain.get_by_role("button", name="Suchen").click()

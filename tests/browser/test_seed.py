@@ -18,7 +18,7 @@ from models.requests.requests import Request
 from models.states import Origin
 from tasks.ports import GatewayRefused
 from tests.browser.test_portal import SEED
-from tests.browser.visit import EVERYWHERE, ONCE_EACH, Visit, Way
+from tests.browser.visit import EVERYWHERE, ONCE_EACH, Device, Visit
 from tests.browser.working import code_in, link_in
 from tests.factories import NOW, ORDER, make_account, make_user, prove_contact, submit_order
 
@@ -88,7 +88,7 @@ def confirm_by_code(hanna: Visit, number: str) -> None:
     hanna.sees("Die Anschlussadresse ist bestätigt")
 
 
-@pytest.mark.parametrize("visit", [*EVERYWHERE, Way(scripts=False)], indirect=True, ids=str)
+@pytest.mark.parametrize("visit", [*EVERYWHERE, Device(scripts=False)], indirect=True, ids=str)
 def test_a_new_account_is_ordered_and_listed_and_comes_to_life(visit: Visit) -> None:
     visit.add_account("Neuen Nebenaccount erstellen", by_form=True)
     fill_in_the_order(visit)

@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, expect
 
 from tests.browser.test_portal import tab_to
 from tests.browser.test_seed import fill_in_the_order
-from tests.browser.visit import DESKTOP, Visit, Way
+from tests.browser.visit import DESKTOP, Device, Visit
 from tests.factories import PASSWORD
 
 TWICE = "button => { button.click(); button.click(); }"
@@ -30,7 +30,7 @@ def write(visit: Visit, words: str, typed: str) -> None:
     visit.page.keyboard.type(typed)
 
 
-@pytest.mark.parametrize("visit", [DESKTOP, Way("en")], indirect=True, ids=str)
+@pytest.mark.parametrize("visit", [DESKTOP, Device("en")], indirect=True, ids=str)
 def test_an_order_by_the_keyboard_alone(visit: Visit) -> None:
     page = visit.page
     page.goto(visit.url)

@@ -22,7 +22,7 @@ DECLINED = "Ein Administrator des Accounts hat die Verknüpfung abgelehnt."
 def location_of_another(visit: Visit) -> tuple[str, Visit]:
     """Create an account of another company; return its customer number and a visit of its administrator."""
     with visit.database.transaction() as session:
-        owner = make_user(session, name="Hanna Palmer", locale=visit.way.language)
+        owner = make_user(session, name="Hanna Palmer", locale=visit.device.language)
         number = make_account(session, administrator=owner, contact_name="Hanna Palmer").customer_number
     return number, visit.of(owner)
 

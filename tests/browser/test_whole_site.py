@@ -17,7 +17,7 @@ from sqlalchemy.orm import selectinload
 
 from models.telephony.trunks import SipTrunk
 from tests.browser.test_seed import CONTACT, confirm_by_code, fill_in_the_order
-from tests.browser.visit import DESKTOP, PHONE, Visit, Way
+from tests.browser.visit import DESKTOP, PHONE, Device, Visit
 from tests.browser.working import link_in
 from tests.due_work import sync_registrar
 from tests.sip.conftest import DOMAIN
@@ -74,7 +74,7 @@ def telephony(
     registrar.close()
 
 
-@pytest.mark.parametrize("visit", [DESKTOP, Way("en", PHONE)], indirect=True, ids=str)
+@pytest.mark.parametrize("visit", [DESKTOP, Device("en", PHONE)], indirect=True, ids=str)
 def test_a_site_is_ordered_works_for_its_people_and_goes_on_alone(telephony: Telephony, network_port: int) -> None:
     visit, line, say = telephony.visit, telephony.line, telephony.visit.say
     visit.add_account("Neuen Nebenaccount erstellen")

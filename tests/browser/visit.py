@@ -35,8 +35,8 @@ def chromium() -> str | None:
 
 
 @dataclass(frozen=True)
-class Way:
-    """The settings of a visitor's browser: its language, screen size, and whether JavaScript runs (`scripts`).
+class Device:
+    """The device of a visitor's browser: its language, screen size, and whether JavaScript runs (`scripts`).
 
     `size` is the screen's width and height in pixels.
     """
@@ -49,57 +49,57 @@ class Way:
         return f"{self.language}-{self.size[0]}{'' if self.scripts else '-without scripts'}"
 
 
-DESKTOP = Way()
+DESKTOP = Device()
 
 
 # Every test runs once in each language and size, the main tests in every combination.
-ONCE_EACH = [DESKTOP, Way("en", PHONE)]
+ONCE_EACH = [DESKTOP, Device("en", PHONE)]
 
 
-EVERYWHERE = [*ONCE_EACH, Way("de", PHONE), Way("en")]
+EVERYWHERE = [*ONCE_EACH, Device("de", PHONE), Device("en")]
 
 
 class Contexts:
     """A pool of browser contexts that tests reuse, because a new context starts a process and loads all files again.
 
-    A test takes a context with the browser settings that it needs (`Way`), and gives it back at its end. Then its pages
-    are closed and its cookies deleted; the browser's cache of files stays. The portal's pages store nothing else in a
+    A test takes a context for the device that it needs, and gives it back at its end. Then its pages are closed and its
+    cookies deleted; the browser's cache of files stays. The portal's pages store nothing else in a
     browser (`tests/web/test_response_headers.py`).
     """
 
     def __init__(self, browser: Browser) -> None:
         self._browser = browser
-        self._idle: list[tuple[Way, BrowserContext]] = []
+        self._idle: list[tuple[Device, BrowserContext]] = []
 
-    def take(self, way: Way) -> BrowserContext:
-        """Take an unused context with the browser settings `way` out of this pool, or create one, and return it."""
+    def take(self, device: Device) -> BrowserContext:
+        """Take an unused context for this device out of this pool, or create one, and return it."""
         for place, (kept, context) in enumerate(self._idle):
-            if kept == way:
+            if kept == device:
                 del self._idle[place]
                 return context
-        width, height = way.size
+        width, height = device.size
         context = self._browser.new_context(
-            locale={"de": "de-DE", "en": "en-GB"}[way.language],
+            locale={"de": "de-DE", "en": "en-GB"}[device.language],
             viewport={"width": width, "height": height},
-            has_touch=way.size == PHONE,
-            java_script_enabled=way.scripts,
+            has_touch=device.size == PHONE,
+            java_script_enabled=device.scripts,
         )
         context.set_default_timeout(10_000)
         # As long as it is there, the context's process stays.
         context.new_page()
         return context
 
-    def give_back(self, way: Way, context: BrowserContext) -> None:
+    def give_back(self, device: Device, context: BrowserContext) -> None:
         """Put a browser context back into this pool of unused ones: close its pages and delete its cookies.
 
-        `way` are the browser settings with which `take` has returned it. If there are then more than four
+        `device` is the one for which `take` has returned it. If there are then more than four
         (`_MOST_KEPT`) in the pool, the one that has been there the longest is closed.
         """
         for page in context.pages[1:]:
             page.close()
         context.clear_cookies()
         context.set_offline(False)
-        self._idle.append((way, context))
+        self._idle.append((device, context))
         if len(self._idle) > _MOST_KEPT:
             self._idle.pop(0)[1].close()
 
@@ -113,24 +113,24 @@ class Pages:
 
     def __init__(self, contexts: Contexts) -> None:
         self._contexts = contexts
-        self._taken: list[tuple[Way, BrowserContext]] = []
+        self._taken: list[tuple[Device, BrowserContext]] = []
         self._broken: list[str] = []
 
-    def open(self, way: Way = DESKTOP) -> Page:
+    def open(self, device: Device = DESKTOP) -> Page:
         """Open a page in a browser context without cookies.
 
-        The context has the language, screen size and JavaScript setting of `way`.
+        The context has the language, screen size and JavaScript setting of `device`.
         """
-        context = self._contexts.take(way)
-        self._taken.append((way, context))
+        context = self._contexts.take(device)
+        self._taken.append((device, context))
         context.on("weberror", self._note)
         context.on("console", self._hear)
         return context.new_page()
 
     def close(self) -> None:
         """Close all pages. Fail if a page had an uncaught script error or broke the Content Security Policy."""
-        for way, context in self._taken:
-            self._contexts.give_back(way, context)
+        for device, context in self._taken:
+            self._contexts.give_back(device, context)
             context.remove_listener("weberror", self._note)
             context.remove_listener("console", self._hear)
         assert self._broken == []
@@ -147,14 +147,14 @@ class Pages:
 class Visit:
     """A user at the portal in a browser, and the workers that process what the user has ordered.
 
-    `person` is the user, `main` the user's main account, `way` the language and the screen. The methods are given the
-    pages' texts in German, and look for them in the visit's language. The first of the `facts` replaces the first `{}`
-    in a text, and so on; a fact is for example a customer number.
+    `person` is the user, `main` the user's main account, `device` the language and the screen. The methods are given
+    the pages' texts in German, and look for them in the visit's language. The first of the `facts` replaces the first
+    `{}` in a text, and so on; a fact is for example a customer number.
     """
 
     page: Page
     pages: Pages
-    way: Way
+    device: Device
     app: Flask
     url: str
     main: Account
@@ -168,7 +168,7 @@ class Visit:
 
     def say(self, words: str, *facts: str) -> str:
         """Return the German text `words`, translated to the visit's language; `facts` replace each `{}`."""
-        return (words if self.way.language == "de" else ENGLISH.get(words, words)).format(*facts)
+        return (words if self.device.language == "de" else ENGLISH.get(words, words)).format(*facts)
 
     def link(self, words: str, *facts: str) -> Locator:
         """Return the link with the text `words`; `facts` replace each `{}`.
@@ -220,7 +220,7 @@ class Visit:
 
         `words` is German; it is expected in the visit's language.
         """
-        if self.way.scripts:
+        if self.device.scripts:
             self.page.evaluate("dispatchEvent(new Event('focus'))")
         else:
             self.page.reload()
@@ -282,4 +282,4 @@ class Visit:
 
     def of(self, person: User) -> Visit:
         """Return a visit of another user in a new browser context, with the same language, screen and workers."""
-        return replace(self, page=self.pages.open(self.way), person=person)
+        return replace(self, page=self.pages.open(self.device), person=person)

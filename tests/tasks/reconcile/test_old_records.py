@@ -21,7 +21,7 @@ from models.messages.outbox import Message, Recipient, queue_message
 from models.people.api_tokens import ApiToken, create_token, use_token
 from models.people.rights import Scope
 from models.people.users import User
-from models.proofs.documents import AddressDocument
+from models.proofs.documents import ProofDocument
 from models.proofs.link_codes import create_link_code
 from models.proofs.proofs import EmailProof, LinkCode
 from models.requests.requests import Request
@@ -100,11 +100,11 @@ def test_a_document_goes_after_the_decision_unless_its_request_runs(pipeline: Pi
         for id in (ended, runs):
             decision = {"released": True, "decided_at": now, "decided_by": person}
             file = {"name": "Auszug.pdf", "media_type": "application/pdf", "content": DOCUMENT}
-            session.add(AddressDocument(request_id=id, uploaded_at=now, uploaded_by=person, **file, **decision))
+            session.add(ProofDocument(request_id=id, uploaded_at=now, uploaded_by=person, **file, **decision))
     assert run_at(pipeline, now + Periods().documents - MOMENT)("address_documents") == 0
     assert run_at(pipeline, now + Periods().documents)("address_documents") == 1
     with pipeline.runtime.database.transaction() as session:
-        assert session.scalars(sa.select(AddressDocument.request_id)).all() == [runs]
+        assert session.scalars(sa.select(ProofDocument.request_id)).all() == [runs]
 
 
 def test_a_request_without_a_contract_goes_with_all_that_belongs_to_it(pipeline: Pipeline) -> None:

@@ -19,7 +19,7 @@ from models.errors import Forbidden, NotAwaited
 from models.proofs.certificates import MOST_NUMBERS
 from models.proofs.document_refusals import Refusal
 from models.proofs.document_review import decide_document, upload_certificate, upload_document
-from models.proofs.documents import AddressDocument
+from models.proofs.documents import ProofDocument
 from models.proofs.proof_status import ProofKind, ProofState, proof_statuses
 from models.requests.requests import Request
 from models.states import Actor, Reason, RefusalReason, Status
@@ -106,7 +106,7 @@ def test_more_than_a_hundred_numbers_wait_for_a_certificate_that_staff_accept(
     hand_in(pipeline, asked)
     assert waits(pipeline, asked) == REVIEW
     with pipeline.runtime.database.transaction() as session:
-        assert session.scalars(sa.select(AddressDocument.numbers)).one() == 110
+        assert session.scalars(sa.select(ProofDocument.numbers)).one() == 110
         stranger = make_user(session)
         with pytest.raises(Forbidden):
             decide_document(session, stranger, session.get_one(Request, asked), refusal=None, now=pipeline.clock.now)
@@ -128,7 +128,7 @@ def test_what_was_certified_needs_no_further_certificate_when_its_document_is_go
     hand_in(pipeline, asked)
     decide(pipeline, asked)
     with pipeline.owner.transaction() as session:
-        session.execute(sa.delete(AddressDocument))
+        session.execute(sa.delete(ProofDocument))
         session.execute(
             sa.update(NumberBlock).where(NumberBlock.size == 10, NumberBlock.trunk_id == trunk_id).values(trunk_id=None)
         )
@@ -193,7 +193,7 @@ def test_an_imported_trunk_needs_none_for_what_it_has_and_one_for_more(pipeline:
     assert waits(pipeline, id) == MISSING
     hand_in(pipeline, id)
     with pipeline.runtime.database.transaction() as session:
-        assert session.scalars(sa.select(AddressDocument.numbers)).one() == 220
+        assert session.scalars(sa.select(ProofDocument.numbers)).one() == 220
 
 
 def test_a_refused_certificate_can_be_replaced_by_another_and_fewer_numbers(

@@ -18,7 +18,7 @@ from models.calendar_days import end_of_day
 from models.db.session import Database
 from models.people.rights import Scope
 from models.proofs.document_review import decide_document
-from models.proofs.documents import AddressDocument
+from models.proofs.documents import ProofDocument
 from models.proofs.link_codes import create_link_code
 from models.proofs.proofs import EmailProof, LinkCode
 from models.requests.idempotency import IdempotencyKey
@@ -112,7 +112,7 @@ def test_a_document_is_known_by_its_content_and_goes_to_the_back_office(front: F
     back.advance()
     assert proofs(front, id) == {"email": "open", "letter": "open", "document": "open"}
     with front.database.transaction() as session:
-        document = session.scalars(sa.select(AddressDocument)).one()
+        document = session.scalars(sa.select(ProofDocument)).one()
         assert (document.name, document.media_type, document.content) == ("Auszug.exe", "application/pdf", PDF)
         staff = make_staff(session)
         decide_document(session, staff, session.get_one(Request, document.request_id), refusal=None, now=NOW)

@@ -21,7 +21,7 @@ from models.jobs.jobs import Job, JobRun, claim_job
 from models.links.collective_invoices import CollectiveInvoiceItem
 from models.people.users import Membership, administrators_of, principal_of
 from models.proofs.document_review import upload_document
-from models.proofs.documents import AddressDocument
+from models.proofs.documents import ProofDocument
 from models.proofs.proofs import AddressProof
 from models.requests.requests import Request
 from models.states import Kind, Origin, Reason, RefusalReason, Status
@@ -275,11 +275,11 @@ def test_a_document_can_be_refused(database: Database, waiting: str, worker: obj
     assert "--note" in run(*refusal, "--reason", "other").stderr
     assert run(*refusal, "--reason", "too_old", "--note", "Höchstens drei Monate").exit_code == 0
     with database.transaction() as session:
-        [document] = session.scalars(sa.select(AddressDocument).where(AddressDocument.released.is_(False)))
+        [document] = session.scalars(sa.select(ProofDocument).where(ProofDocument.released.is_(False)))
         assert (document.refusal, document.refusal_note) == (RefusalReason.TOO_OLD, "Höchstens drei Monate")
     with database.transaction() as session:
         assert session.scalars(sa.select(AddressProof.proved_at)).one() is None
-        assert session.scalars(sa.select(AddressDocument.released)).one() is False
+        assert session.scalars(sa.select(ProofDocument.released)).one() is False
     worker()
     with database.transaction() as session:
         request = session.get_one(Request, uuid.UUID(waiting))

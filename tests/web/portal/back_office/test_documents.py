@@ -16,7 +16,7 @@ from models.changes.moves import MoveDraft, submit_move
 from models.people.audit_log import AuditEvent
 from models.people.users import User, principal_of
 from models.proofs.document_review import upload_document
-from models.proofs.documents import AddressDocument
+from models.proofs.documents import ProofDocument
 from models.proofs.proofs import AddressProof
 from models.requests.requests import Request
 from models.same_address import Place
@@ -108,7 +108,7 @@ def test_of_two_who_decide_the_first_counts(front: Front, back: Back, desk: Desk
     late = desk.press(of(id, "/dokument"), pages[0], decision="release").text
     assert "es ist schon erledigt. Kay Kollegin" in late and "abgelehnt." in late
     with front.database.transaction() as session:
-        assert session.scalars(sa.select(AddressDocument.released)).one() is False
+        assert session.scalars(sa.select(ProofDocument.released)).one() is False
         assert session.scalars(sa.select(AddressProof.proved_at)).one() is None
 
 
@@ -119,7 +119,7 @@ def test_another_document_than_that_which_was_seen_is_not_released(front: Front,
     late = desk.press(of(id, "/dokument"), page, decision="release").text
     assert "inzwischen geändert" in late and "Wir haben das Dokument „Auszug.pdf“" in late
     with front.database.transaction() as session:
-        assert session.scalars(sa.select(AddressDocument.released)).one() is None
+        assert session.scalars(sa.select(ProofDocument.released)).one() is None
     assert deeds(front) == []
 
 
@@ -156,7 +156,7 @@ def test_who_decides_waits_for_a_worker_before_they_lock_anything(front: Front, 
             worker.get_one(Request, UUID(second), with_for_update={"nowait": True})
         deciding.result(20)
     with front.database.transaction() as session:
-        assert session.scalars(sa.select(AddressDocument.released)).one() is True
+        assert session.scalars(sa.select(ProofDocument.released)).one() is True
 
 
 def test_staff_see_the_new_address_of_a_move(front: Front, back: Back, desk: Desk) -> None:
