@@ -18,9 +18,10 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import attach
+from models.bulk.uploads import CheckedRow, fingerprints_of, keep_file
 from models.calendar_days import berlin_day
 from models.changes.cancellations import submit_cancellation
-from models.changes.changes import ChangeDraft, submit_change
+from models.changes.changes import ChangeDraft, quote_change, submit_change
 from models.changes.more_numbers import NumbersDraft, submit_numbers
 from models.changes.moves import MoveDraft, submit_move
 from models.errors import DomainError
@@ -49,7 +50,7 @@ from models.requests.requests import Request
 from models.same_address import Place
 from models.staff.erasing_people import ask_for_erasure
 from models.staff.sign_in_access import enter_user
-from models.states import ROUTES, Actor, Origin, Reason
+from models.states import ROUTES, Actor, Kind, Origin, Reason
 from models.telephony import sip_secrets, suspension
 from models.telephony.allowed_destinations import CallLimits, change_limits, follow_high_risk
 from models.telephony.forwarding import Condition, ForwardingDraft
@@ -409,6 +410,28 @@ def _send_file(session: Session, scene: Scene) -> None:
     scene.ids["file"] = file.id
 
 
+def _send_changes(session: Session, scene: Scene) -> None:
+    """Send a file with a change of the scene's trunk; its costs are those that the worker finds."""
+    account = scene.account(session)
+    draft = ChangeDraft("trunk-10", 6, scene.day(20), "de")
+    quote = quote_change(session, scene.person, account, scene.trunk, draft, NOW)
+    facts = {
+        "customer_number": account.customer_number,
+        "sip_user": session.get_one(SipTrunk, scene.trunk).sip_user,
+        "product_key": "trunk-10",
+        "channels": 6,
+        "effective_on": scene.day(20).isoformat(),
+        "shown": quote.shown_text,
+    }
+    prints = fingerprints_of(VAULT, Kind.CHANGE, [{"row": "1"}])
+    rows = [CheckedRow(2, {}, None, facts)]
+    file = keep_file(session, scene.person, account, Kind.CHANGE, "Tarife.csv", prints, rows, NOW)
+    file.send(NOW)
+    file.lease, file.due_at = LEASE, NOW + timedelta(days=1)
+    session.flush()
+    scene.ids["file"] = file.id
+
+
 def _place_file(pipeline: Pipeline, scene: Scene) -> None:
     place._place_batch(pipeline.runtime, scene.ids["file"], LEASE)
 
@@ -540,6 +563,7 @@ OPERATIONS = {
     "take a link request back": Operation(_taken_back("free link"), _free("free link", _link), _ALONE),
     "order": Operation(_order, None, _ORDERED),
     "place a file": Operation(None, _send_file, _ORDERED, _place_file),
+    "place a file of changes": Operation(None, _send_changes, whole=_place_file),
     "verify an order": Operation(_worked_on("order"), _claim_order, _ORDERED),
     "cancel an order": Operation(_taken_back("order"), None, _ORDERED),
     "confirm a contact": Operation(_confirm, None, _ORDERED),

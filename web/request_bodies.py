@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
-from models.accounts.tags import MOST
 from models.changes.changes import ChangeDraft
 from models.changes.more_numbers import NumbersDraft
 from models.changes.moves import MoveDraft
+from models.links.tags import MOST
 from models.orders.orders import Contact, LocalUser, Location, OrderDraft
 from models.same_address import Place
 from models.telephony.country_prefixes import MOST_COUNTRIES

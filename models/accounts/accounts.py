@@ -51,7 +51,7 @@ class Account(Base):
     'main', for the foreign key that `main_id` is part of. `factor_required_from` is the time from which each person of
     the account and of its sub-accounts needs a second factor; null if nobody needs one. `approval_from_cents` is the
     monthly sum from which requests wait for a second person (`models.requests.approvals`); null if none does. `tags`
-    are those of a sub-account (`models.accounts.tags`); null if it has none.
+    are those of a sub-account (`models.links.tags`); null if it has none.
     """
 
     __tablename__ = "accounts"

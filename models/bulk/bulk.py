@@ -1,4 +1,4 @@
-"""Bulks: a bulk is one uploaded file with up to 10,000 orders or link requests.
+"""Bulks: a bulk is one uploaded file with up to 10,000 orders or link requests, or 500 changes.
 
 A row keeps its cells as typed, and the errors found in them; people can correct the cells until the bulk is sent. Sent
 bulks are a work queue (`models.db.work_queue`): a worker turns a bulk's rows into requests, some at a time. The
@@ -40,7 +40,13 @@ from models.values import Locale
 
 MOST_ROWS = 10_000
 """Maximum number of rows in one file."""
-ACTIONS: Mapping[Kind, Action] = {Kind.ORDER: Action.ORDER, Kind.LINK: Action.LINK}
+MOST_CHANGES = 500
+"""Maximum number of rows in a file of changes: what each costs is found anew whenever its page is shown."""
+ACTIONS: Mapping[Kind, Action] = {
+    Kind.ORDER: Action.ORDER,
+    Kind.LINK: Action.LINK,
+    Kind.CHANGE: Action.CHANGE_CONTRACT,
+}
 """The right in the main account that a person needs for a bulk file, by the kind of its requests."""
 
 
@@ -68,7 +74,7 @@ class RowChoice(StrEnum):
 
 
 class Bulk(QueueRow, Base):
-    """An uploaded file with many orders or link requests (`kind`) for the main account `main_id`.
+    """An uploaded file with many orders, link requests or changes (`kind`) for the main account `main_id`.
 
     A worker turns its rows into requests between `sent_at` and `placed_at`; the bulk stays in the work queue until all
     these requests have ended (`ended_at`). `fingerprint` is a keyed digest of the content, by which a second upload is
@@ -108,7 +114,7 @@ class Bulk(QueueRow, Base):
 
     __table_args__ = (
         sa.UniqueConstraint("main_id", "fingerprint", name="uq_bulks_file"),
-        sa.CheckConstraint("kind IN ('order', 'link')", name="kind_in_files"),
+        sa.CheckConstraint("kind IN ('order', 'link', 'change')", name="kind_in_files"),
         sa.CheckConstraint("locale IN ('de', 'en')", name="locale"),
         sa.CheckConstraint("(due_at IS NOT NULL) = (sent_at IS NOT NULL AND ended_at IS NULL)", name="sent_is_due"),
         sa.CheckConstraint("ended_at IS NULL OR placed_at IS NOT NULL", name="ends_when_placed"),

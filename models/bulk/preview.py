@@ -70,6 +70,20 @@ def products_in(session: Session, bulk: Bulk, but: Collection[int]) -> list[tupl
     return [(facts, count) for facts, count in rows]
 
 
+def costs_of_changes(session: Session, bulk: Bulk, but: Collection[int]) -> tuple[int, int, int]:
+    """Return three sums in cents, net, for a file of changes: monthly before, monthly after, and one-off.
+
+    They are over the contracts that will be changed. `but` are the line numbers of the rows that will not be sent.
+    """
+    sums = [
+        sa.func.coalesce(sa.func.sum(BulkRow.draft[name].astext.cast(sa.BigInteger)), 0)
+        for name in ("monthly_before", "monthly_after", "one_off")
+    ]
+    query = sa.select(*sums).where(BulkRow.bulk_id == bulk.id, BulkRow.key.is_not(None), BulkRow.line.not_in(list(but)))
+    found = session.execute(query).one()
+    return int(found[0]), int(found[1]), int(found[2])
+
+
 def days_of_orders(
     session: Session, bulk: Bulk, but: Collection[int], principal: Principal, now: datetime, usual: Limits
 ) -> OrderDays:

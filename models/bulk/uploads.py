@@ -20,6 +20,9 @@ from models.people.rights import Principal, may
 from models.states import Kind
 from models.vault import Vault
 
+CHANGED_FACTS = ("customer_number", "sip_user", "product_key", "channels", "effective_on")
+"""The keys of a change's draft that say what is to change; the others say what it costs."""
+
 
 @dataclass(frozen=True, slots=True)
 class CheckedRow:
@@ -118,6 +121,11 @@ def _key(bulk: Bulk, row: CheckedRow) -> bytes | None:
     if bulk.kind is Kind.LINK:
         # Asking for one account twice does no harm: of two requests that run at once the second is refused.
         return hashlib.sha256(bulk.id.bytes + row.line.to_bytes(4)).digest()
+    if bulk.kind is Kind.CHANGE:
+        # What it costs follows from it. A change at once can be asked for again, after another one.
+        wanted = {name: row.draft[name] for name in CHANGED_FACTS}
+        once = "" if row.draft["effective_on"] else f"{bulk.id} "
+        return hashlib.sha256((once + json.dumps(wanted, sort_keys=True)).encode()).digest()
     # In which language somebody is written to, who is invited, or how calls arrive, does not make it another order.
     told = {name: value for name, value in row.draft.items() if name not in ("locale", "local_user", "request_uri")}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).digest()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -67,11 +68,13 @@ def submit_change(
     now: datetime,
     *,
     shown: str | None = None,
+    bulk_id: UUID | None = None,
 ) -> Request:
     """Save a request to change the trunk `trunk_id` of the account, log it, and queue a receipt; return the request.
 
     The prices of the day of the request are agreed. `shown` is the `Quote.shown_text` of the quote that the person saw
-    on the page, None if there was no page. Locks the account.
+    on the page, None if there was no page. Locks the account. `bulk_id` is the bulk (the uploaded file of changes) to
+    which the change belongs, None if there is none; the sender then gets one receipt for the whole file.
 
     Raises `PricesChanged` if `shown` differs from what would be agreed now, `Forbidden` if the account is not active or
     the person may not change its contracts, `NotFound` if the account has no open trunk with this id,
@@ -94,6 +97,7 @@ def submit_change(
         channels=draft.channels,
         price_lines=[asdict(line) for line in quote.after.lines],
         changed_trunk_id=trunk_id,
+        bulk_id=bulk_id,
         effective_on=quote.effective_on,
         replaced_channels=quote.before.channels,
         replaced_lines=[asdict(line) for line in quote.before.lines],
@@ -106,7 +110,8 @@ def submit_change(
         facts["day"] = day = quote.effective_on.isoformat()
         request.note(now, "change_scheduled", sip_user=user, channels=channels, before=before, day=day)
     record(session, principal, account, AuditEvent.CHANGE_ASKED, Action.CHANGE_CONTRACT, now, facts)
-    queue_receipt(session, request, principal, "change_receipt", now)
+    if bulk_id is None:
+        queue_receipt(session, request, principal, "change_receipt", now)
     session.flush()
     return request
 

@@ -32,6 +32,7 @@ def ask_to_approve_file(session: Session, bulk: Bulk, now: datetime) -> None:
     left = sum(now < until - before for before in REMINDED_BEFORE)
     occasion = f"{bulk.id}/{left}"
     facts = {
+        "kind": bulk.kind,
         "file_name": bulk.file_name,
         "rows": count,
         "customer_number": bulk.main.customer_number,

@@ -1,4 +1,4 @@
-"""Turn the rows of a bulk (an uploaded CSV or XLSX file of orders or link requests) into requests.
+"""Turn the rows of a bulk (an uploaded CSV or XLSX file of orders, link requests or changes) into requests.
 
 Also mail the person who uploaded the file when all its requests have ended. The requests run through the pipeline
 (`tasks.engine.advance`) after requests that belong to no bulk.
@@ -7,7 +7,7 @@ Also mail the person who uploaded the file when all its requests have ended. The
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -20,7 +20,7 @@ from models.bulk.bulk import Bulk, BulkRow, RowFate, as_order, is_over, open_row
 from models.bulk.progress import progress_of
 from models.db.advisory_locks import take_advisory_lock
 from models.db.transient_errors import can_be_repeated
-from models.errors import AlreadyRequested, DomainError, Forbidden, InvalidField, LimitReached, RuleBroken, TooEarly
+from models.errors import AlreadyRequested, Forbidden, InvalidField, LimitReached, RuleBroken, TooEarly
 from models.links.links import (
     MOST_OPEN_QUESTIONS,
     MOST_WRONG_CODES,
@@ -38,6 +38,8 @@ from models.proofs.proofs import OwnershipProof
 from models.states import Kind, ProofMethod, Status
 from tasks import tracing
 from tasks.bulk.approvals import ask_to_approve_file
+from tasks.bulk.changes import place_changes
+from tasks.bulk.refusals import refuse
 from tasks.claims import Claim, claimed
 from tasks.runtime import Runtime
 
@@ -48,6 +50,7 @@ CHUNK = 100
 
 It is small, so that the worker is soon free for work that belongs to no bulk.
 """
+_Placer = Callable[[Session, Runtime, Bulk, Sequence[BulkRow], Principal, datetime], LimitReached | None]
 _SOONEST, _LATEST = timedelta(seconds=2), timedelta(minutes=10)
 _ANSWERS_LOOKED_FOR = timedelta(minutes=10)
 _ROOM_LOOKED_FOR = timedelta(minutes=5)
@@ -150,11 +153,7 @@ def _place(
             known.add(row.key)
             fresh.append(row)
     principal = principal_of(session, bulk.user)
-    reached = None
-    if bulk.kind is Kind.ORDER:
-        reached = _place_orders(session, runtime, bulk, fresh, principal, now)
-    else:
-        reached = _place_links(session, runtime, bulk, fresh, principal, now)
+    reached = _PLACERS[bulk.kind](session, runtime, bulk, fresh, principal, now)
     for row in rows:
         if row.fate is not None:
             row.forget_code()
@@ -167,7 +166,7 @@ def _place_orders(
     if not may(principal, Action.ORDER, bulk.main):
         # Before the limits: their room is for those who may order.
         for row in rows:
-            _refuse(row, Forbidden())
+            refuse(row, Forbidden())
         return None
     prices = bulk.agreed_prices
     orderable = []
@@ -177,7 +176,7 @@ def _place_orders(
         try:
             ensure_orderable(session, principal, bulk.main, order, now, prices)
         except InvalidField as error:
-            _refuse(row, error)
+            refuse(row, error)
         else:
             orderable.append((row, order))
     orders = [order for _, order in orderable]
@@ -187,7 +186,7 @@ def _place_orders(
         requests = submit_orders(session, principal, bulk.main, orders, now, bulk.id, agreed=prices) if orders else []
     except RuleBroken as error:
         for row, _ in orderable:
-            _refuse(row, error)
+            refuse(row, error)
         return None
     for (row, _), request in zip(orderable, requests, strict=True):
         row.fate, row.request_id = RowFate.PLACED, request.id
@@ -212,7 +211,7 @@ def _place_links(
         except LimitReached as reached:
             return reached
         except (Forbidden, RuleBroken, InvalidField, AlreadyRequested, TooEarly) as error:
-            _refuse(row, error)
+            refuse(row, error)
             continue
         row.fate, row.request_id = RowFate.PLACED, request.id
         if code and session.get(OwnershipProof, request.id) is None:
@@ -220,20 +219,12 @@ def _place_links(
     return None
 
 
-def _refuse(row: BulkRow, error: DomainError) -> None:
-    """Mark the row of the bulk file as refused, with the error's code as the reason that the customer reads."""
-    row.fate = RowFate.REFUSED
-    match error:
-        case RuleBroken(reason=reason):
-            row.refusal = str(reason)
-        case InvalidField(code=code):
-            row.refusal = code
-        case AlreadyRequested():
-            row.refusal = "already_requested"
-        case TooEarly():
-            row.refusal = "asked_too_often"
-        case _:
-            row.refusal = "forbidden"
+_PLACERS: Mapping[Kind, _Placer] = {
+    Kind.ORDER: _place_orders,
+    Kind.LINK: _place_links,
+    Kind.CHANGE: place_changes,
+}
+"""The functions that turn rows into requests, by the kind of the file. Each returns the limit that it has reached."""
 
 
 def _queue_receipt(session: Session, bulk: Bulk, now: datetime) -> None:

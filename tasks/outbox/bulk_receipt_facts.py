@@ -1,4 +1,4 @@
-"""The receipt mail for a bulk (an uploaded file of orders or link requests): template variables and attachment."""
+"""The receipt mail for a bulk (a file of orders, link requests or changes): template variables and attachment."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import uuid
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -49,9 +50,9 @@ FATES = {
 class ReceivedRow:
     """A row of a bulk file as the receipt shows it.
 
-    `draft` is the checked order or link request as a dict, `fate` the row's result so far (None: not processed yet),
-    `customer_number` that of the account ordered or to be linked. `lines` are pairs of product name and agreed price;
-    empty unless the row became an order.
+    `draft` is the checked order, link request or change as a dict, `fate` the row's result so far (None: not processed
+    yet), `customer_number` that of the account ordered, to be linked or changed. `lines` are pairs of product name and
+    agreed price; empty unless the row became an order or a change.
     """
 
     draft: dict[str, Any]
@@ -93,7 +94,7 @@ def bulk_facts(session: Session, bulk_id: uuid.UUID, locale: Locale) -> tuple[di
 def bulk_table(kind: Kind, rows: Sequence[ReceivedRow], locale: Locale) -> list[Attachment]:
     """Return a list with one attachment: an XLSX table of the bulk file's rows and their results.
 
-    `kind` is `ORDER` or `LINK`: files of orders have other columns than files of link requests.
+    `kind` is that of the file: files of orders have other columns than files of link requests or changes.
     """
     from tasks.files import exported_tables  # a large import, made only for this receipt
 
@@ -138,11 +139,13 @@ def _rows(session: Session, bulk: Bulk, locale: Locale) -> list[ReceivedRow]:
 def _listed(kind: Kind, row: ReceivedRow, locale: Locale) -> str:
     """Return a row of the file as a line of text for the mail: its location or customer number, and its result.
 
-    `kind` is `ORDER` or `LINK`, as for the whole file. A placed order is shown with its products instead of a result.
+    `kind` is that of the whole file. A placed order is shown with its products instead of a result.
     """
     fate = translate(locale, FATES[row.fate])
     if kind is Kind.LINK:
         return f"{row.customer_number}: {fate}"
+    if kind is Kind.CHANGE:
+        return f"{row.customer_number}, {row.draft['sip_user']}: {fate}"
     place = row.draft["location"]
     name, street, city = (isolated(place[part]) for part in ("name", "street", "city"))
     where = f"{name}, {street}, {place['postal_code']} {city}"
@@ -157,12 +160,31 @@ def _cells(kind: Kind, rows: Sequence[ReceivedRow], locale: Locale) -> list[list
     if kind is Kind.LINK:
         links: list[list[Cell]] = [[row.customer_number, _(FATES[row.fate])] for row in rows]
         return [[_("Customer number"), _("Result")], *links]
+    if kind is Kind.CHANGE:
+        changed: list[Cell] = [
+            _("Customer number"), _("Result"), _("SIP user"), _("Product"), _("Channels"), _("From"),
+            _("Monthly before, net in euros"), _("Monthly after, net in euros"), _("One-off, net in euros"),
+        ]  # fmt: skip
+        return [changed, *(_change_cells(row, locale) for row in rows)]
     headings: list[Cell] = [
         _("Customer number"), _("Result"), _("Location"), _("Street"), _("Postal code"), _("City"),
         _("Contact person"), _("E-mail address"), _("Area code"), _("Products"),
         _("Monthly, net in euros"), _("One-off, net in euros"),
     ]  # fmt: skip
     return [headings, *(_order_cells(row, locale) for row in rows)]
+
+
+def _change_cells(row: ReceivedRow, locale: Locale) -> list[Cell]:
+    draft = row.draft
+    return [
+        row.customer_number,
+        translate(locale, FATES[row.fate]),
+        draft["sip_user"],
+        draft["product_key"],
+        draft["channels"],
+        date.fromisoformat(draft["effective_on"]) if draft["effective_on"] else "",
+        *(Decimal(draft[name]) / 100 for name in ("monthly_before", "monthly_after", "one_off")),
+    ]
 
 
 def _order_cells(row: ReceivedRow, locale: Locale) -> list[Cell]:

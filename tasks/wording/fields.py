@@ -43,6 +43,21 @@ RULES: Mapping[str, str] = {
     "not_with_postal_code": N_("Does not fit the postal code: see there."),
     "own_account": N_("This is your own customer number. Enter that of the account that you want to add."),
     "already_ours": N_("This account is a sub-account of yours already."),
+    "not_of_company": N_(
+        "This is neither your main account nor a sub-account whose contracts your company pays for. Enter the customer "
+        "number of such an account, or leave the row out."
+    ),
+    "not_changeable": N_(
+        "The contract of this account cannot be changed by you, or not any more. Please leave the row out."
+    ),
+    "change_running": N_(
+        "A change of this trunk that takes effect at once is running. Wait until it is done, or leave the row out."
+    ),
+    "no_such_trunk": N_("The account has no such SIP trunk. If it has only one, leave this cell empty."),
+    "trunk_twice": N_(
+        "An earlier line of the file changes this trunk already. Leave one of them out, or send it in a file of its "
+        "own."
+    ),
     "twice": N_("This customer number is in the file twice."),
     "tag_too_long": N_("A tag has at most %(allowed)s characters."),
     "tag_with_comma": N_("A tag has no comma."),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from flask import Response
 
 from models.accounts.accounts import account_by_number
-from models.accounts.tags import set_tags
 from models.errors import NotFound
+from models.links.tags import set_tags
 from models.people.rights import Action, may
 from models.views import request_lists
 from models.views.locations import LocationFilter, Order, page_of

@@ -20,6 +20,7 @@ from models.changes.changes import ChangeDraft, submit_change
 from models.changes.more_numbers import NumbersDraft, submit_numbers
 from models.changes.moves import MoveDraft, submit_move
 from models.contracts.contracts import ContractItem
+from models.db.session import Database
 from models.links.links import submit_detach, submit_link
 from models.orders.orders import submit_orders
 from models.people.rights import Role
@@ -39,6 +40,8 @@ from tests.factories import NOW, a_link, an_order, join, make_account, make_bulk
 from tests.fakes import FakeClock
 from tests.web.conftest import SECRET, back_of
 from tests.web.portal.accounts.sites import make_trunk
+from tests.web.portal.bulk.test_change_files import HEAD as CHANGES
+from tests.web.portal.bulk.test_change_files import make_location
 from tests.web.portal.bulk.uploading import HEAD, as_csv, row
 
 
@@ -90,6 +93,31 @@ def test_many_by_file(page: Page, portal: Portal) -> None:
     expect(page.get_by_role("progressbar")).to_be_visible()
     look(page, page.url)
     look(page, start)
+
+
+@shows("bulks.show")
+def test_changes_by_file(page: Page, portal: Portal, database: Database) -> None:
+    numbers = [make_location(database, portal.main, count) for count in (1, 2)]
+    sign_in(page, portal)
+    page.goto(portal.url + "/standortverwaltung/sammelauftrag")
+    content = as_csv([CHANGES, [numbers[0], "", "trunk-50", "30", ""], [numbers[1], "", "trunk-7", "", "01.04.2026"]])
+    page.get_by_label("Sammeländerung", exact=True).check()
+    page.get_by_label("Datei (CSV oder XLSX)").set_input_files(
+        {"name": "Tarife.csv", "mimeType": "", "buffer": content}
+    )
+    page.get_by_role("button", name="Hochladen und prüfen").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    look(page, page.url)
+    page.get_by_label("Produkt, Zeile 3", exact=True).fill("trunk-2")
+    page.get_by_label("Auslassen, Zeile 3", exact=True).check()
+    page.get_by_role("button", name="Speichern und erneut prüfen").first.click()
+    button = page.get_by_role("button", name="1 Vertrag zahlungspflichtig ändern")
+    expect(button).to_be_visible()
+    expect(page.get_by_text("bisher 29,90")).to_be_visible()
+    look(page, page.url)
+    button.click()
+    expect(page.get_by_role("progressbar")).to_be_visible()
+    look(page, page.url)
 
 
 @shows("orders.show_step", "orders.list_drafts")

@@ -398,3 +398,24 @@ def test_tokens_whose_person_is_gone_are_revoked_and_the_others_go_on_without_an
         with empty.begin() as connection, pytest.raises(sa.exc.IntegrityError, match=rule):
             connection.execute(sa.text(f"UPDATE api_tokens SET {change}"))
     migrations.downgrade(empty, "0028")
+
+
+def test_files_of_changes_go_with_the_version_that_knows_them(empty: sa.Engine) -> None:
+    migrations.upgrade(empty)
+    a_file = (
+        "INSERT INTO bulks (main_id, user_id, kind, locale, file_name, fingerprint, created_at, attempts)"
+        " SELECT accounts.id, users.id, 'change', 'de', 'Tarife.csv', 'x', now(), 0 FROM accounts, users"
+    )
+    with empty.begin() as connection:
+        connection.execute(sa.text(AN_ACCOUNT))
+        connection.execute(
+            sa.text(
+                "INSERT INTO users (email, name, locale, is_staff, created_at)"
+                " VALUES ('k@x', 'Kim', 'de', false, now())"
+            )
+        )
+        connection.execute(sa.text(a_file))
+    migrations.downgrade(empty, "0071")
+    assert rows(empty, "SELECT kind FROM bulks") == []
+    with empty.begin() as connection, pytest.raises(sa.exc.IntegrityError, match="kind_in_files"):
+        connection.execute(sa.text(a_file))

@@ -17,9 +17,9 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import may_be_main
-from models.accounts.tags import tags_of
 from models.db.paging import BadCursor, Page
 from models.links.collective_invoices import billed_together
+from models.links.tags import tags_of
 from models.orders.drafts import open_drafts
 from models.people.rights import Action, may
 from models.proofs.proof_status import ProofStatus, proof_statuses

@@ -12,8 +12,8 @@ from wtforms import StringField
 from wtforms.validators import ValidationError
 
 from models.accounts.accounts import Account
-from models.accounts.tags import set_tags, tags_of
 from models.errors import InvalidField
+from models.links.tags import set_tags, tags_of
 from models.people.rights import Action
 from tasks.wording.fields import field_error
 from web.portal.page.account_access import ensure_right, get_visible_account

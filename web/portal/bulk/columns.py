@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from typing import Any
 
@@ -21,7 +22,7 @@ Cells = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a bulk file, a table with one order or link request per row.
+    """A column of a bulk file, a table with one order, link request or change per row.
 
     `key` names the column in the code, and is a valid heading. `de` and `en` are the German and English headings.
     `path` is the path of the matching field in the API's request body, such as `location.city`. `example` is the cell
@@ -88,6 +89,13 @@ COLUMNS: Mapping[Kind, Sequence[Column]] = {
         Column("customer_number", "Kundennummer", "Customer number", "customer_number", "1234567"),
         Column("code", "Verknüpfungscode", "Link code", "proof.code", "ABCDE FGHJK", optional=True),
     ),
+    Kind.CHANGE: (
+        Column("customer_number", "Kundennummer", "Customer number", "customer_number", "1234567"),
+        Column("sip_user", "SIP-Benutzer", "SIP user", "sip_user", "", optional=True),
+        Column("product", "Produkt", "Product", "product", "trunk-50"),
+        Column("channels", "Kanäle", "Channels", "channels", "30", optional=True),
+        Column("effective_on", "Ab dem Tag", "From the day", "effective_on", "31.01.2027", optional=True),
+    ),
 }
 
 
@@ -119,6 +127,8 @@ def cell_error_text(column: str, error: Sequence[Any]) -> str:
     `column` is the column's key; `error` is `[code, allowed]`: the broken rule, and the valid values or None.
     """
     code, allowed = error
+    if column == "effective_on" and isinstance(allowed, str):
+        allowed = date.fromisoformat(allowed)
     if column == "channels" and code not in RULES:
         # The API wants a number here; a file may leave it out.
         return str(_("A whole number, please, or nothing for all channels."))

@@ -1,11 +1,11 @@
-"""Reads bulk files: CSV or XLSX tables with one order or link request per row."""
+"""Reads bulk files: CSV or XLSX tables with one order, link request or change per row."""
 
 from __future__ import annotations
 
 import io
 from dataclasses import dataclass
 
-from models.bulk.bulk import MOST_ROWS
+from models.bulk.bulk import MOST_CHANGES, MOST_ROWS
 from models.states import Kind
 from tasks.files.exported_tables import without_escape
 from tasks.files.uploaded_tables import Headings, Place, UnusableTable, open_table
@@ -13,6 +13,11 @@ from web.portal.bulk.columns import COLUMNS, Cells, column_of
 
 LARGEST = 5_000_000
 """Maximum size of a file in bytes."""
+
+
+def most_rows(kind: Kind) -> int:
+    """Return the maximum number of rows in a file of this kind."""
+    return MOST_CHANGES if kind is Kind.CHANGE else MOST_ROWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,7 @@ def read_file(content: bytes, kind: Kind) -> BulkFile:
 
     Every row of the result has a cell for every column, empty if the file does not have that column. Raises
     `UnusableTable` with the code `too_large` if the file is larger than `LARGEST` (5 MB), `too_many_rows` if it has
-    more than `MOST_ROWS` (10,000), and `empty` if it has no row. It has another code if the file has no table with the
+    more rows than `most_rows`, and `empty` if it has no row. It has another code if the file has no table with the
     required columns, or if a row cannot be split into cells.
     """
     if len(content) > LARGEST:
@@ -40,7 +45,7 @@ def read_file(content: bytes, kind: Kind) -> BulkFile:
     required = [column.key for column in columns if not column.optional]
     headings = Headings(lambda name: column_of(kind, name), required)
     rows: list[tuple[int, Cells]] = []
-    with open_table(io.BytesIO(content), headings, MOST_ROWS + 1) as table:
+    with open_table(io.BytesIO(content), headings, most_rows(kind) + 1) as table:
         for row in table.rows:
             # Cells that are missing at the end of a row can be filled in on the page.
             if row.fault not in (None, "too_few_columns"):
@@ -48,7 +53,7 @@ def read_file(content: bytes, kind: Kind) -> BulkFile:
             # Our own tables of rows that were not ordered come back, mended.
             cells = {key: without_escape(cell) for key, cell in row.cells.items()}
             rows.append((row.line, {**{column.key: "" for column in columns}, **cells}))
-            if len(rows) > MOST_ROWS:
+            if len(rows) > most_rows(kind):
                 raise UnusableTable("too_many_rows")
     if not rows:
         raise UnusableTable("empty")

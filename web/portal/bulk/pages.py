@@ -1,4 +1,4 @@
-"""The pages for bulk files of orders or link requests: upload, correction of wrong cells, sending, and progress."""
+"""The pages for bulk files: upload, correction of wrong cells, sending, and progress."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from models.accounts.accounts import Account
 from models.accounts.company_limits import Limit, limits_of
 from models.accounts.hierarchy import ensure_may_be_main
-from models.bulk.bulk import ACTIONS, MOST_ROWS, Bulk, bulks_of, own_bulk
+from models.bulk.bulk import ACTIONS, MOST_CHANGES, MOST_ROWS, Bulk, bulks_of, own_bulk
 from models.bulk.left_out import orders_repeated, record_left_out
 from models.bulk.preview import count_rows
 from models.bulk.progress import left_out_rows, progress_of, stuck_rows
@@ -63,7 +63,7 @@ STUCK = 20
 NAMED = 10
 """Maximum number of rows listed in a warning above the table. In the table, each of the rows has a warning, too."""
 _LAST_LINE = 2**31 - 1
-_KINDS = (Kind.ORDER, Kind.LINK)
+_KINDS = tuple(COLUMNS)
 
 
 @bulks.get("")
@@ -109,12 +109,12 @@ def upload() -> AnyResponse | tuple[str, int]:
     return redirect(url_for("bulks.show", id=found.id), 303)
 
 
-@bulks.get("/vorlage-<any(order, link):kind>.<any(csv, xlsx):form>")
+@bulks.get("/vorlage-<any(order, link, change):kind>.<any(csv, xlsx):form>")
 @login_required
 def template(kind: str, form: str) -> Response:
     """Download a template to fill in: the headings and one example row, as CSV or XLSX.
 
-    `kind` is "order" or "link", `form` is "csv" or "xlsx".
+    `kind` is "order", "link" or "change", `form` is "csv" or "xlsx".
     """
     columns = COLUMNS[Kind(kind)]
     rows: list[list[exported_tables.Cell]] = [
@@ -149,8 +149,9 @@ def show(id: uuid.UUID) -> str:
             most_named=NAMED,
             told=told,
             note_text=note_text,
+            kind_word=_kind_word(found.kind),
         )
-    return render_template("bulk/progress.html", bulk=found, live=_live(facts))
+    return render_template("bulk/progress.html", bulk=found, live=_live(facts), kind_word=_kind_word(found.kind))
 
 
 @bulks.post("/<uuid:id>")
@@ -342,6 +343,7 @@ def _start(kind: str | None, wrong: str, number: str | None) -> str:
         chosen=kind,
         wrong=wrong,
         most=MOST_ROWS,
+        most_changes=MOST_CHANGES,
         megabytes=LARGEST // 1_000_000,
     )
 
@@ -383,4 +385,5 @@ def _in_order(by_status: Mapping[Status, int]) -> list[tuple[Status, int]]:
 
 
 def _kind_word(kind: Kind) -> str:
-    return str(_("Bulk order") if kind is Kind.ORDER else _("Bulk link"))
+    words = {Kind.ORDER: _("Bulk order"), Kind.LINK: _("Bulk link"), Kind.CHANGE: _("Bulk change")}
+    return str(words[kind])

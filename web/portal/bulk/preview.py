@@ -14,9 +14,9 @@ from flask import (
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.bulk.bulk import Bulk, BulkRow, rows_of
+from models.bulk.bulk import Bulk, BulkRow, RowChoice, rows_of
 from models.bulk.left_out import RowNote, choose_rows, lines_not_ordered, notes_of, rows_left_out
-from models.bulk.preview import content_of, count_rows, days_of_orders, outdated_rows, products_in
+from models.bulk.preview import content_of, costs_of_changes, count_rows, days_of_orders, outdated_rows, products_in
 from models.bulk.uploads import mend
 from models.contracts.costs import Amount, Costs
 from models.orders.baskets import basket_of
@@ -47,6 +47,8 @@ class ShownRow:
     note: RowNote | None
     wrong_text: str
     """All errors in one text, each with the heading of its column."""
+    monthly: tuple[int, int] | None
+    """What a contract costs a month, net in cents, before and after its change; None for other kinds of rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ class Preview:
     costs: Costs | None
     after: int
     days: OrderDays | None
+    changed: tuple[int, int, int] | None
+    """For a file of changes without wrong rows, in cents, net: monthly before, monthly after, and one-off."""
 
     @property
     def before(self) -> int:
@@ -120,7 +124,7 @@ class Preview:
 
         If the hash differs when the file is sent, something has changed since the page was shown.
         """
-        sums = (self.costs.monthly.net, self.costs.one_off.net) if self.costs is not None else ()
+        sums = (self.costs.monthly.net, self.costs.one_off.net) if self.costs is not None else self.changed or ()
         facts = (self.bulk.id, self.content, self.before, self.twice, sorted(self.same), self.left_out, sums)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
@@ -152,6 +156,7 @@ def preview_of(session: Session, bulk: Bulk, after: int) -> Preview:
         _costs(session, bulk, but, now) if priced else None,
         listed[-1].line if len(listed) == AT_ONCE else 0,
         days_of_orders(session, bulk, but, principal(), now, usual) if priced else None,
+        costs_of_changes(session, bulk, but) if bulk.kind is Kind.CHANGE and not wrong_rows else None,
     )
 
 
@@ -190,7 +195,9 @@ def _lines(name: str) -> set[int]:
 def _shown_row(kind: Kind, row: BulkRow, note: RowNote | None) -> ShownRow:
     wrong = {column: cell_error_text(column, error) for column, error in (row.errors or {}).items()}
     told = wrong_cells_text(kind, row.errors or {})
-    return ShownRow(row.line, decrypted_cells(resources().vault, row.cells), wrong, note, told)
+    draft = row.draft or {}
+    monthly = (draft["monthly_before"], draft["monthly_after"]) if "monthly_before" in draft else None
+    return ShownRow(row.line, decrypted_cells(resources().vault, row.cells), wrong, note, told, monthly)
 
 
 def _costs(session: Session, bulk: Bulk, but: Collection[int], now: datetime) -> Costs:
@@ -208,6 +215,9 @@ def _recheck(session: Session, bulk: Bulk) -> None:
     For example, a product of the row was withdrawn since, or an option needs details by now. Locks the file, and does
     nothing if it is sent already.
     """
+    if bulk.kind is Kind.CHANGE:
+        _recheck_changes(session, bulk)
+        return
     if bulk.kind is not Kind.ORDER or not (rows := outdated_rows(session, bulk, resources().clock())):
         return
     session.refresh(bulk, with_for_update=True)
@@ -221,3 +231,26 @@ def _recheck(session: Session, bulk: Bulk) -> None:
             resources().clock(),
         )
         mend(session, bulk, checker.check([(row.line, row.cells) for row in rows]))
+
+
+def _recheck_changes(session: Session, bulk: Bulk) -> None:
+    """Check the rows of a file of changes again, and save those whose costs or errors differ by now.
+
+    A contract can change in many ways meanwhile, so all rows are looked at. Locks the file if anything differs, and
+    does nothing if it is sent already.
+    """
+    checker = Checker(
+        session,
+        resources().vault,
+        session.get_one(Account, bulk.main_id),
+        bulk.kind,
+        bulk.locale,
+        resources().clock(),
+    )
+    rows = {row.line: row for row in rows_of(session, bulk) if row.choice is not RowChoice.LEAVE_OUT}
+    found = checker.check([(line, row.cells) for line, row in rows.items()])
+    differing = [one for one in found if (one.errors, one.draft) != (rows[one.line].errors, rows[one.line].draft)]
+    if differing:
+        session.refresh(bulk, with_for_update=True)
+        if bulk.sent_at is None:
+            mend(session, bulk, differing)

@@ -1,4 +1,4 @@
-"""The checks of a row of a bulk file, by the same rules as for a single order or link request.
+"""The checks of a row of a bulk file, by the same rules as for a single order, link request or change.
 
 The API's schemas check the form of the values, the models check the other rules.
 """
@@ -6,7 +6,7 @@ The API's schemas check the form of the values, the models check the other rules
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -33,12 +33,11 @@ from models.states import AccountState, Kind
 from models.telephony.high_risk import ensure_usual_fallback
 from models.values import Locale, typed_customer_number
 from models.vault import Vault
-from tasks.files.uploaded_cells import cell_fault
 from tasks.wording.fields import RULES
-from web.portal.bulk.columns import COLUMNS, Cells
+from web.portal.bulk.cell_checks import Errors, faults_of, number_or_text, refuse, validate
+from web.portal.bulk.change_rows import check_changes
+from web.portal.bulk.columns import Cells
 from web.request_bodies import LinkBody, LocalUserBody, OrderBody
-
-Errors = dict[str, list[Any]]
 
 _CONTACT = frozenset({"contact", "ansprechperson", "kontakt"})
 """The words in the column `local_user`, in lower case, with which the contact becomes the user at the location."""
@@ -48,9 +47,9 @@ _CONTACT = frozenset({"contact", "ansprechperson", "kontakt"})
 class Checker:
     """Checks the rows of an uploaded bulk file: turns each into the draft of a request, or lists its wrong cells.
 
-    `main` is the main account for which the file is, `kind` says whether the rows are orders or link requests. `locale`
-    is the language saved with an order. `vault` encrypts link codes. A product in a row must be one that can be ordered
-    at `now`.
+    `main` is the main account for which the file is, `kind` says whether the rows are orders, link requests or
+    changes. `locale` is the language saved with an order. `vault` encrypts link codes. A product in a row must be one
+    that can be ordered at `now`.
     """
 
     session: Session
@@ -70,6 +69,8 @@ class Checker:
         if self.kind is Kind.ORDER:
             self._offered = {product.key: product for product in orderable_products(self.session, self.now)}
             return [self._order(line, cells) for line, cells in rows]
+        if self.kind is Kind.CHANGE:
+            return check_changes(self.session, self.main, self.locale, self.now, rows)
         numbers = {typed_customer_number(cells["customer_number"]) or "" for _line, cells in rows}
         ours = set(
             self.session.scalars(
@@ -89,7 +90,7 @@ class Checker:
             "postal_code": restored_postal_code(self.session, cells["postal_code"], cells["city"]),
             "area_code": restored_area_code(self.session, cells["area_code"]),
         }
-        errors = _faults(cells)
+        errors = faults_of(cells)
         trunk = self._find_product(cells["product"], ProductKind.TRUNK, "product", errors)
         options = [
             found.key
@@ -99,12 +100,12 @@ class Checker:
         channels = cells["channels"] or (str(trunk.channels) if trunk is not None else "1")
         body = {
             "product": trunk.key if trunk is not None else "",
-            "channels": _number(channels),
+            "channels": number_or_text(channels),
             "location": {name: cells[name] for name in ("name", "street", "postal_code", "city")},
             "contact": {"name": cells["contact_name"], "email": cells["email"], "phone": cells["phone"] or None},
             "numbers": {
                 "area_code": cells["area_code"],
-                "block_size": _number(cells["block_size"]),
+                "block_size": number_or_text(cells["block_size"]),
             },
             "options": list(dict.fromkeys(options)),
             "mobile_number": cells.get("mobile_number") or None,
@@ -112,23 +113,23 @@ class Checker:
             "local_user": _local_user(cells, errors),
             "request_uri": _request_uri(cells),
         }
-        checked = _validate(OrderBody, body, cells, self.kind, errors)
+        checked = validate(OrderBody, body, cells, self.kind, errors)
         self._rules(cells, trunk, channels, errors)
         if "options" not in errors:
             _check_details(body, errors)
         if checked is not None and "mobile_number" not in errors:
-            _refuse(errors, "mobile_number", ensure_usual_fallback, self.session, checked.mobile_number)
+            refuse(errors, "mobile_number", ensure_usual_fallback, self.session, checked.mobile_number)
         if errors or checked is None:
             return CheckedRow(line, cells, errors, None)
         return CheckedRow(line, cells, None, as_facts(checked.as_draft(self.locale)))
 
     def _rules(self, cells: Cells, trunk: Product | None, channels: str, errors: Errors) -> None:
         if trunk is not None and "channels" not in errors:
-            _refuse(errors, "channels", ensure_channels, trunk, int(channels))
+            refuse(errors, "channels", ensure_channels, trunk, int(channels))
         if "area_code" not in errors:
-            _refuse(errors, "area_code", ensure_area_exists, self.session, cells["area_code"])
+            refuse(errors, "area_code", ensure_area_exists, self.session, cells["area_code"])
         if "street" not in errors:
-            _refuse(errors, "street", ensure_house_number, cells["street"])
+            refuse(errors, "street", ensure_house_number, cells["street"])
         if {"postal_code", "city"}.isdisjoint(errors):
             self._place(cells, errors)
 
@@ -140,9 +141,9 @@ class Checker:
         that they do not fit that cell.
         """
         place = cells["postal_code"], cells["city"]
-        _refuse(errors, "postal_code", ensure_postal_code, self.session, *place)
+        refuse(errors, "postal_code", ensure_postal_code, self.session, *place)
         if "postal_code" not in errors and "area_code" not in errors:
-            _refuse(errors, "area_code", ensure_area_code, self.session, *place, cells["area_code"])
+            refuse(errors, "area_code", ensure_area_code, self.session, *place, cells["area_code"])
             if "area_code" in errors:
                 errors["postal_code"] = errors["city"] = ["not_with_area_code", None]
         elif "postal_code" in errors:
@@ -159,10 +160,10 @@ class Checker:
         return None
 
     def _link(self, line: int, cells: Cells, ours: set[str], seen: set[str]) -> CheckedRow:
-        errors = _faults(cells)
+        errors = faults_of(cells)
         number, code = typed_customer_number(cells["customer_number"]) or cells["customer_number"], cells["code"]
         proof = {"method": "link_code", "code": code} if code else {"method": "consent"}
-        _validate(LinkBody, {"customer_number": number, "proof": proof}, cells, self.kind, errors)
+        validate(LinkBody, {"customer_number": number, "proof": proof}, cells, self.kind, errors)
         if "customer_number" not in errors:
             if number == self.main.customer_number:
                 errors["customer_number"] = ["own_account", None]
@@ -175,17 +176,6 @@ class Checker:
         sealed = {**cells, "code": self.vault.seal(code).hex() if code else ""}
         draft = {"customer_number": number, "code": sealed["code"]}
         return CheckedRow(line, sealed, errors or None, None if errors else draft)
-
-
-def _refuse(errors: Errors, column: str, rule: Callable[..., object], *typed: Any) -> None:
-    """Call `rule(*typed)`; if it raises `InvalidField`, put the error into `errors` as that of the column.
-
-    The entry is `[code, allowed]`: the broken rule, and the valid values or None. It replaces an earlier one.
-    """
-    try:
-        rule(*typed)
-    except InvalidField as error:
-        errors[column] = [error.code, error.allowed]
 
 
 _OF_DETAIL: Mapping[str, Sequence[str]] = {
@@ -256,10 +246,6 @@ def _local_user(cells: Cells, errors: Errors) -> dict[str, str] | None:
         return None
 
 
-def _faults(cells: Cells) -> Errors:
-    return {column: [fault, None] for column, cell in cells.items() if (fault := cell_fault(cell)) is not None}
-
-
 _REQUEST_URIS = {
     "kontakt": "contact", "contact": "contact", "anmeldung": "contact", "registration": "contact",
     "rufnummer": "number", "nummer": "number", "number": "number",
@@ -273,30 +259,3 @@ def _request_uri(cells: Cells) -> str | None:
     """
     cell = cells.get("request_uri", "").strip()
     return _REQUEST_URIS.get(cell.casefold(), cell) or None
-
-
-def _number(cell: str) -> int | str:
-    """Return the cell as an int if it has only digits, at most 6; otherwise return the text unchanged.
-
-    The API's schema then reports the text as an error.
-    """
-    return int(cell) if cell.isdecimal() and len(cell) < 7 else cell
-
-
-def _validate(form: type[Any], body: Mapping[str, Any], cells: Cells, kind: Kind, errors: Errors) -> Any:
-    """Validate `body` by the API's schema `form`; return the result, or None if the body is invalid.
-
-    The errors of an invalid body are added to `errors` by column key. `cells` are the cells from which the body was
-    made.
-    """
-    try:
-        return form.model_validate(body)
-    except ValidationError as error:
-        columns = {column.path: column for column in COLUMNS[kind]}
-        for part in error.errors(include_input=False, include_url=False):
-            path = ".".join(str(step) for step in part["loc"] if isinstance(step, str) and step != "link_code")
-            column = columns[path]
-            missing = not cells[column.key] and not column.optional
-            allowed = part.get("ctx", {}).get("allowed")
-            errors.setdefault(column.key, ["missing", None] if missing else [part["type"], allowed])
-        return None

@@ -8,7 +8,7 @@ from typing import Any
 
 from flask_babel import gettext as _
 
-from models.bulk.bulk import MOST_ROWS, Bulk, BulkRow, RowFate
+from models.bulk.bulk import Bulk, BulkRow, RowFate
 from models.bulk.left_out import BY_PERSON, SAME_ACCOUNT, SAME_LINE, RowNote
 from models.requests.requests import Request
 from models.states import Kind, Reason
@@ -19,7 +19,7 @@ from tasks.wording.fields import field_error
 from tasks.wording.labels import status_text
 from tasks.wording.reasons import reason_text
 from web.portal.bulk.columns import COLUMNS, cell_error_text
-from web.portal.bulk.files import LARGEST
+from web.portal.bulk.files import LARGEST, most_rows
 from web.portal.page.locale import counted, locale
 
 NONE: Mapping[bytes, tuple[int, Bulk]] = MappingProxyType({})
@@ -28,13 +28,13 @@ NONE: Mapping[bytes, tuple[int, Bulk]] = MappingProxyType({})
 def unusable_text(error: UnusableTable, kind: Kind) -> str:
     """Return a text that says why an uploaded file cannot be read as a table, and what to do about it.
 
-    `kind` says whether the table is one of orders or of link requests: it decides which columns the table must have.
+    `kind` is the kind of the table's rows, such as orders: it decides which columns the table must have.
     """
     titles = [column.title(locale()) for column in COLUMNS[kind] if column.key in error.columns]
     reasons = {
         "empty": _("The file has no rows. The first row has the headings, every other row is one sub-account."),
         "too_large": _("The file is larger than %(megabytes)s MB.", megabytes=LARGEST // 1_000_000),
-        "too_many_rows": _("The file has more than %(most)s rows. Please divide it.", most=counted(MOST_ROWS)),
+        "too_many_rows": _("The file has more than %(most)s rows. Please divide it.", most=counted(most_rows(kind))),
         "no_columns": _("These columns are missing: %(columns)s. Take the template.", columns=", ".join(titles)),
         "columns_twice": _("A column is there twice."),
         "no_table": _("This is no table that we can read. Please save it as CSV or XLSX."),
@@ -61,7 +61,7 @@ def unusable_text(error: UnusableTable, kind: Kind) -> str:
             "Row %(line)s of the sheet has content, far below the table; a file has at most %(most)s rows. Please"
             " delete everything below the table, or copy the table into a new file.",
             line=error.line,
-            most=counted(MOST_ROWS),
+            most=counted(most_rows(kind)),
         ),
         "too_much": _(
             "The workbook is too large to be read: unpacked it has more than %(megabytes)s MB, or cells far away from"
@@ -158,6 +158,10 @@ def _refusals() -> Mapping[str, str]:
         "asked_too_often": _("The administrators have been asked often enough for now."),
         "too_many_wrong_codes": _("Too many link codes of your account were wrong today. Try this row again tomorrow."),
         "own_account": field_error(locale(), "customer_number", "own_account"),
+        "prices_changed": _(
+            "The contract or a price has changed since the page was shown, so nothing was changed. Please change this"
+            " contract on the page of its account."
+        ),
         "unknown_product": _("This product is not offered any more."),
         "unknown_block_size": _("This product is not offered any more."),
         "missing": _("An option of this row lacks its details. Please order it anew, with them."),

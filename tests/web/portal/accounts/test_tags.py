@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import attach, detach, move
-from models.accounts.tags import LONGEST, MOST
+from models.links.tags import LONGEST, MOST
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Role
 from models.people.users import User
