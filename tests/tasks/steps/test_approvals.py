@@ -30,9 +30,9 @@ from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk
 from tests.factories import an_order, join, make_account, make_user
 from tests.tasks.conftest import Pipeline
+from tests.tasks.steps.asking_numbers import ask as ask_numbers
 from tests.tasks.steps.test_change import ask as ask_change
 from tests.tasks.steps.test_change import channels_of, go_to, in_days, trunk_id
-from tests.tasks.steps.test_more_numbers import ask as ask_numbers
 
 __all__ = ["trunk_id"]
 DAY = timedelta(days=1)

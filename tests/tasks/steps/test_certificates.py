@@ -30,8 +30,7 @@ from tasks.wording.formats import last_day_text
 from tests.factories import an_order, fill_pool, make_user
 from tests.tasks.conftest import Pipeline
 from tests.tasks.reconcile.job_findings import finds
-from tests.tasks.steps.test_change import go_to, in_days
-from tests.tasks.steps.test_more_numbers import (
+from tests.tasks.steps.asking_numbers import (
     answer,
     ask,
     block_of,
@@ -40,6 +39,7 @@ from tests.tasks.steps.test_more_numbers import (
     take_back,
     trunk_id,
 )
+from tests.tasks.steps.test_change import go_to, in_days
 
 __all__ = ["trunk_id"]
 DAY = timedelta(days=1)

@@ -30,8 +30,8 @@ from models.views.back_office import Matter, MatterFilter, matter_counts, page_o
 from tasks.ports import GatewayRefused
 from tests.factories import NOW, PASSWORD, a_link, join, make_account, make_user
 from tests.tasks.conftest import Pipeline
-from tests.tasks.steps.test_switch import WAITS, Branch, answer, make_branch, standing
-from tests.tasks.steps.test_switch import ask as ask_for_switch
+from tests.tasks.steps.switching import WAITS, Branch, answer, make_branch, standing
+from tests.tasks.steps.switching import ask as ask_for_switch
 
 PROOF = "Handelsregisterauszug per Post, Rückruf unter der Nummer im Register"
 HANNA = Recipient("Hanna Palmer", "hanna@example.com", "de")

@@ -30,8 +30,8 @@ from models.views.request_lists import requests_of
 from tests.factories import a_link, an_order, join, make_account, make_main, make_user
 from tests.tasks.conftest import Pipeline
 from tests.tasks.reconcile.job_findings import finds
+from tests.tasks.steps.asking_numbers import ask
 from tests.tasks.steps.test_change import go_to
-from tests.tasks.steps.test_more_numbers import ask
 
 
 @pytest.fixture

@@ -1,114 +1,39 @@
-"""Tests of detaching a sub-account on a day: planned, shown, moved to another day, cancelled, and done once.
-
-Requests that contradict it are refused with the reason.
-"""
+"""Tests of detaching a sub-account on a day: planned, shown, moved to another day, cancelled, and done once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 
 from models.accounts.accounts import Account
-from models.accounts.hierarchy import attach
 from models.accounts.hierarchy import detach as detach_now
-from models.calendar_days import berlin_day, first_moment
-from models.changes.cancellations import submit_cancellation
-from models.changes.changes import ChangeDraft, submit_change
-from models.contracts.contracts import ContractItem
+from models.calendar_days import first_moment
 from models.errors import AlreadyRequested, InvalidField, TooLate
-from models.links.links import submit_detach
-from models.messages.outbox import Message
-from models.orders.orders import cancel_and_release
-from models.people.rights import Principal, Role
+from models.people.rights import Role
 from models.people.users import Membership, User, principal_of
 from models.requests.request_rights import concerns, may_change
 from models.requests.requests import Request
 from models.states import ENDED, Origin, Reason, Status
-from models.telephony.trunks import SipTrunk
 from models.views import request_lists
 from models.views.locations import LocationFilter, page_of
-from tests.factories import join, make_account, make_user
+from tests.factories import join
 from tests.tasks.conftest import Pipeline
-from tests.web.portal.accounts.sites import make_trunk
-
-DAY = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Branch:
-    """A sub-account of the pipeline's main account.
-
-    `id` is its id. `owner` and `local` are the same person, its administrator: as a row, and as a principal with roles.
-    """
-
-    id: int
-    owner: User
-    local: Principal
-
-
-@pytest.fixture
-def branch(pipeline: Pipeline) -> Branch:
-    """Create a sub-account that was linked, with an administrator of its own."""
-    return make_branch(pipeline, Origin.LINK)
-
-
-def make_branch(pipeline: Pipeline, origin: Origin) -> Branch:
-    """Create a sub-account with an administrator of its own; `origin` says how it became a sub-account."""
-    with pipeline.runtime.database.transaction() as session:
-        owner = make_user(session)
-        account = make_account(session, administrator=owner)
-        attach(session, pipeline.main.id, account.id, origin, pipeline.clock.now)
-        session.flush()
-        return Branch(account.id, owner, principal_of(session, owner))
-
-
-def day_in(pipeline: Pipeline, days: int) -> date:
-    """Return the date that is `days` days from now."""
-    return berlin_day(pipeline.clock.now) + timedelta(days=days)
-
-
-def ask(pipeline: Pipeline, branch: Branch, day: date | None, person: Principal | None = None) -> UUID:
-    """Request to detach the sub-account on `day` (None: at once); return the request's id.
-
-    `person` requests it (None: the main account's manager).
-    """
-    with pipeline.runtime.database.transaction() as session:
-        account = session.get_one(Account, branch.id)
-        return submit_detach(session, person or pipeline.manager, account, "de", pipeline.clock.now, day).id
-
-
-def take_back(pipeline: Pipeline, id: UUID) -> None:
-    """Cancel the request, as the customer who made it."""
-    with pipeline.runtime.database.transaction() as session:
-        request = session.get_one(Request, id, with_for_update=True)
-        cancel_and_release(request, Reason.CANCELLED_BY_REQUESTER, pipeline.clock.now)
-
-
-def go_to(pipeline: Pipeline, at: datetime) -> None:
-    """Set the clock to `at` and run the workers."""
-    pipeline.clock.now = at
-    for _ in range(3):
-        pipeline.advance()
-
-
-def main_of(pipeline: Pipeline, branch: Branch) -> int | None:
-    """Return the id of the sub-account's main account in the database; None if it has none."""
-    with pipeline.runtime.database.transaction() as session:
-        return session.get_one(Account, branch.id).main_id
-
-
-def told(pipeline: Pipeline, id: UUID) -> list[tuple[str, str]]:
-    """Return template name and recipient of each message about the request, sorted."""
-    with pipeline.runtime.database.transaction() as session:
-        query = sa.select(Message.template, Message.recipient_address).where(Message.request_id == id)
-        return sorted((template, to) for template, to in session.execute(query))
+from tests.tasks.steps.detaching import (
+    DAY,
+    Branch,
+    ask,
+    day_in,
+    go_to,
+    main_of,
+    make_branch,
+    take_back,
+    told,
+)
+from tests.tasks.steps.detaching import branch as branch
 
 
 def test_the_account_is_detached_with_the_start_of_its_day_in_berlin(pipeline: Pipeline, branch: Branch) -> None:
@@ -314,74 +239,6 @@ def test_an_account_that_was_detached_otherwise_ends_the_plan_with_a_mail(pipeli
     assert ("request_ended", pipeline.manager.email) in told(pipeline, id)
 
 
-@pytest.fixture
-def led(pipeline: Pipeline) -> Branch:
-    """Create a sub-account that was ordered, with a trunk of two channels.
-
-    People of the main account may change its contract.
-    """
-    branch = make_branch(pipeline, Origin.ORDER)
-    with pipeline.owner.transaction() as session:
-        account = session.get_one(Account, branch.id)
-        trunk = session.get_one(SipTrunk, make_trunk(session, account, "led"))
-        trunk.channels, trunk.secret = 2, pipeline.runtime.vault.seal("secret")
-        facts = {"product_key": "trunk-2", "monthly_cents": 990, "one_off_cents": 0}
-        session.add(ContractItem(contract_id=trunk.contract_id, **facts))
-    return branch
-
-
-def change(pipeline: Pipeline, branch: Branch, day: date | None, person: Principal) -> UUID:
-    """Request the tariff for 50 channels for the sub-account on `day` (None: at once), as `person`.
-
-    Return the request's id.
-    """
-    with pipeline.runtime.database.transaction() as session:
-        account = session.get_one(Account, branch.id)
-        trunk = session.scalars(sa.select(SipTrunk.id).where(SipTrunk.account_id == branch.id)).one()
-        draft = ChangeDraft("trunk-50", 50, day, "de")
-        return submit_change(session, person, account, trunk, draft, pipeline.clock.now).id
-
-
-def refused(act: Callable[..., UUID], *args: Any) -> tuple[str, object]:
-    """Call `act(*args)`, which must refuse its day with `InvalidField`.
-
-    Return the error's code and the day that it offers instead.
-    """
-    with pytest.raises(InvalidField) as error:
-        act(*args)
-    assert error.value.field == "effective_on"
-    return error.value.code, error.value.allowed
-
-
-def test_a_change_that_its_people_would_lose_is_named_before_the_account_goes(pipeline: Pipeline, led: Branch) -> None:
-    day = day_in(pipeline, DAY)
-    id = change(pipeline, led, day, pipeline.manager)
-    for person in (pipeline.manager, led.local):
-        for earlier in (None, day - timedelta(days=1), day):
-            assert refused(ask, pipeline, led, earlier, person) == ("change_is_lost", day)
-    planned = ask(pipeline, led, day + timedelta(days=1))
-    take_back(pipeline, planned)
-    take_back(pipeline, id)
-    ask(pipeline, led, None)
-
-
-def test_a_change_of_the_accounts_own_people_hinders_nobody(pipeline: Pipeline, led: Branch) -> None:
-    day = day_in(pipeline, DAY)
-    change(pipeline, led, day, led.local)
-    ask(pipeline, led, day - timedelta(days=1))
-    go_to(pipeline, first_moment(day))
-    assert main_of(pipeline, led) is None
-
-
-def test_after_a_planned_detachment_only_the_accounts_own_people_plan_changes(pipeline: Pipeline, led: Branch) -> None:
-    day = day_in(pipeline, DAY)
-    ask(pipeline, led, day)
-    for later in (day, day + timedelta(days=1)):
-        assert refused(change, pipeline, led, later, pipeline.manager) == ("detached_before", day)
-    take_back(pipeline, change(pipeline, led, day - timedelta(days=1), pipeline.manager))
-    change(pipeline, led, day + timedelta(days=1), led.local)
-
-
 def test_until_its_day_the_account_is_in_service_and_both_sides_list_the_request(
     pipeline: Pipeline, branch: Branch
 ) -> None:
@@ -413,30 +270,8 @@ def test_a_day_that_comes_while_it_is_taken_back_leaves_no_doubt(pipeline: Pipel
         worker.result()
     for _ in range(3):
         pipeline.advance()
-    for id, branch, is_back in zip(ids, branches, taken_back, strict=True):
+    for id, gone, is_back in zip(ids, branches, taken_back, strict=True):
         end = (Status.CANCELLED, pipeline.main.id) if is_back else (Status.COMPLETED, None)
-        assert (pipeline.request(id).status, main_of(pipeline, branch)) == end
+        assert (pipeline.request(id).status, main_of(pipeline, gone)) == end
         templates = {template for template, _ in told(pipeline, id)}
         assert ("detach_completed" in templates) is not is_back
-
-
-def test_an_account_is_not_detached_after_its_contracts_have_ended_nor_cancelled_beyond_that(
-    pipeline: Pipeline, led: Branch
-) -> None:
-    # A day after a cancellation's earliest end, a month from now.
-    day = day_in(pipeline, 60)
-
-    def cancel(last_day: date, person: Principal) -> UUID:
-        with pipeline.runtime.database.transaction() as session:
-            account = session.get_one(Account, led.id)
-            return submit_cancellation(session, person, account, last_day, "de", pipeline.clock.now).id
-
-    cancelled = cancel(day - timedelta(days=1), led.local)
-    for later in (day, day + timedelta(days=1)):
-        assert refused(ask, pipeline, led, later, led.local) == ("contract_ends", day - timedelta(days=1))
-    take_back(pipeline, cancelled)
-    ask(pipeline, led, day)
-    with pytest.raises(InvalidField) as error:
-        cancel(day, pipeline.manager)
-    assert (error.value.field, error.value.code, error.value.allowed) == ("last_day", "detached_before", day)
-    cancel(day, led.local)

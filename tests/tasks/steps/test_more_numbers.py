@@ -1,13 +1,11 @@
 """Tests of requests for more numbers, at once or from a later day on.
 
-The block is reserved until that day, and free again if the request is cancelled. An empty pool holds the request. The
-numbers are charged from the day on which the trunk gets them.
+The block is reserved until that day, and free again if the request is cancelled. An empty pool holds the request.
 """
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
-from uuid import UUID
+from datetime import datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -15,97 +13,33 @@ import sqlalchemy as sa
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import detach
 from models.calendar_days import Month, berlin_day, first_moment
-from models.changes.cancellations import submit_cancellation
-from models.changes.changes import ChangeDraft, submit_change
 from models.changes.more_numbers import NumbersDraft, submit_numbers
-from models.changes.quotes import agreed_lines, agreed_quote
-from models.contracts.contracts import Contract, ContractItem, runs
+from models.contracts.contracts import ContractItem
 from models.errors import Forbidden, InvalidField, PricesChanged
 from models.links.links import submit_detach
-from models.orders.number_release import release_numbers
-from models.orders.orders import cancel_and_release
 from models.orders.restocking import pool_levels, restock
-from models.people.rights import Principal
 from models.people.users import User, principal_of
 from models.requests.request_rights import concerns, may_change
 from models.requests.requests import Request
-from models.staff.place_questions import answer_place_question
 from models.states import Reason, Status
 from models.telephony.number_history import NumberAssignment
-from models.telephony.number_pool import QUARANTINE, RESERVED, withdraw_from_pool
+from models.telephony.number_pool import RESERVED, withdraw_from_pool
 from models.telephony.numbers import NumberBlock
-from models.telephony.place_answers import open_questions
 from models.telephony.trunks import SipTrunk, close_trunk
 from models.views.account_costs import costs_of_account
-from tests.factories import an_order, fill_pool, join, make_staff, make_user
+from tests.factories import an_order, join, make_user
 from tests.tasks.conftest import Pipeline
+from tests.tasks.steps.asking_numbers import (
+    answer,
+    ask,
+    block_lines,
+    block_of,
+    near_munich,
+    numbers_there,
+    take_back,
+)
+from tests.tasks.steps.asking_numbers import trunk_id as trunk_id
 from tests.tasks.steps.test_change import go_to, in_days
-
-
-@pytest.fixture
-def trunk_id(pipeline: Pipeline) -> int:
-    """Complete the order of a sub-account with ten numbers, clear the sent mails, and return its trunk's id."""
-    pipeline.order(an_order())
-    pipeline.advance()
-    pipeline.mailer.sent.clear()
-    with pipeline.runtime.database.transaction() as session:
-        return session.scalars(sa.select(SipTrunk.id)).one()
-
-
-def ask(
-    pipeline: Pipeline,
-    trunk_id: int,
-    size: int = 10,
-    day: date | None = None,
-    area_code: str = "030",
-    person: Principal | None = None,
-    shown: str | None = None,
-) -> UUID:
-    """Request a block of `size` numbers for the trunk from `day` on (None: at once); return the request's id.
-
-    `person` requests it (None: the manager). `shown` is the text with the prices that a form has shown and sends back
-    (None: the prices are not checked).
-    """
-    now = pipeline.clock.now
-    with pipeline.runtime.database.transaction() as session:
-        account = session.get_one(Account, session.get_one(SipTrunk, trunk_id).account_id)
-        draft = NumbersDraft(area_code, size, day, "de")
-        return submit_numbers(session, person or pipeline.manager, account, trunk_id, draft, now, shown=shown).id
-
-
-def take_back(pipeline: Pipeline, id: UUID) -> None:
-    """Cancel the request, as the customer who made it."""
-    with pipeline.runtime.database.transaction() as session:
-        cancel_and_release(session.get_one(Request, id), Reason.CANCELLED_BY_REQUESTER, pipeline.clock.now)
-
-
-def block_of(pipeline: Pipeline, id: UUID) -> NumberBlock:
-    """Return the number block that the request has reserved or added, as it is in the database now."""
-    with pipeline.runtime.database.transaction() as session:
-        found = session.get_one(Request, id).reserved_block_id
-        assert found is not None
-        return session.get_one(NumberBlock, found)
-
-
-def block_lines(pipeline: Pipeline, trunk_id: int, at: datetime) -> list[tuple[str, int, int | None]]:
-    """Return the lines for number blocks of the trunk's contract that run at the time `at`.
-
-    Each is product key, occurrence (1 for the first line of this product, 2 for the second) and the block's id.
-    """
-    with pipeline.runtime.database.transaction() as session:
-        items = session.scalars(
-            sa.select(ContractItem)
-            .join(SipTrunk, SipTrunk.contract_id == ContractItem.contract_id)
-            .where(SipTrunk.id == trunk_id, ContractItem.product_key.like("block-%"), runs(ContractItem, at))
-            .order_by(ContractItem.product_key, ContractItem.occurrence)
-        )
-        return [(item.product_key, item.occurrence, item.block_id) for item in items]
-
-
-def numbers_there(pipeline: Pipeline) -> int:
-    """Return how many numbers the fake registrar has for the only trunk."""
-    [record] = pipeline.registrar.trunks.values()
-    return len(record.numbers)
 
 
 def test_numbers_at_once_reach_trunk_contract_history_registrar_and_mails(pipeline: Pipeline, trunk_id: int) -> None:
@@ -238,38 +172,6 @@ def test_an_empty_pool_holds_the_request_until_it_is_stocked(pipeline: Pipeline,
     assert pipeline.request(id).status is Status.COMPLETED
 
 
-def test_numbers_that_come_late_are_paid_from_when_they_come(pipeline: Pipeline, trunk_id: int) -> None:
-    id = ask(pipeline, trunk_id, size=1, day=in_days(pipeline, 3))
-    go_to(pipeline, pipeline.clock.now + timedelta(days=20))
-    with pipeline.runtime.database.transaction() as session:
-        restock(session, "030", "77000001", 1, 1, pipeline.clock.now)
-    go_to(pipeline, pipeline.clock.now)
-    assert pipeline.request(id).status is Status.COMPLETED
-    with pipeline.runtime.database.transaction() as session:
-        begun = session.scalars(sa.select(ContractItem.started_at).where(ContractItem.product_key == "block-1")).one()
-    assert begun == pipeline.clock.now
-
-
-def near_munich(pipeline: Pipeline, trunk_id: int) -> None:
-    """Move the trunk's account to Dachau, and add numbers of Dachau and of München to the pools."""
-    with pipeline.owner.transaction() as session:
-        account = session.get_one(Account, session.get_one(SipTrunk, trunk_id).account_id)
-        account.street, account.postal_code, account.city = "Münchner Str. 1", "85221", "Dachau"
-        fill_pool(session, area_code="08131", first="200000", count=2)
-        fill_pool(session, area_code="089", count=2)
-
-
-def answer(pipeline: Pipeline, *, fits: bool) -> list[UUID]:
-    """Answer as staff the only open question: whether an address lies in the area of an area code (`fits`).
-
-    Return the ids of the requests that waited for the answer.
-    """
-    with pipeline.owner.transaction() as session:
-        [question] = open_questions(session, 10)
-        staff, now = principal_of(session, make_staff(session)), pipeline.clock.now
-        return [one.id for one in answer_place_question(session, staff, question.id, now, fits=fits, seen=0)]
-
-
 def test_a_second_area_code_is_given_where_the_address_allows_it(pipeline: Pipeline, trunk_id: int) -> None:
     near_munich(pipeline, trunk_id)
     for area_code, code in (("030", "area_code_mismatch"), ("09999", "unknown_area_code")):
@@ -309,104 +211,6 @@ def test_the_same_form_sent_twice_asks_once(pipeline: Pipeline, trunk_id: int) -
         ask(pipeline, trunk_id, shown=shown)
 
 
-def test_changes_and_numbers_that_are_planned_count_in_each_others_prices(pipeline: Pipeline, trunk_id: int) -> None:
-    first, second, third = (in_days(pipeline, days) for days in (10, 20, 30))
-    now = pipeline.clock.now
-    numbers = ask(pipeline, trunk_id, day=second)
-    with pipeline.runtime.database.transaction() as session:
-        account = session.get_one(Account, session.get_one(SipTrunk, trunk_id).account_id)
-        before, after = (
-            submit_change(
-                session, pipeline.manager, account, trunk_id, ChangeDraft("trunk-50", channels, day, "de"), now
-            )
-            for day, channels in ((first, 50), (third, 40))
-        )
-        sums = [
-            (agreed_quote(change).before.costs.monthly.net, agreed_quote(change).after.costs.monthly.net)
-            for change in (before, after)
-        ]
-    assert sums == [(3280, 10280), (10570, 10570)]
-    more = ask(pipeline, trunk_id, day=third)
-    for day in (first, second, third):
-        go_to(pipeline, first_moment(day))
-    done = [pipeline.request(id) for id in (numbers, before.id, after.id, more)]
-    assert {request.status for request in done} == {Status.COMPLETED}
-    assert numbers_there(pipeline) == 30
-    with pipeline.runtime.database.transaction() as session:
-        account = session.get_one(Account, account.id)
-        month = Month.of(pipeline.clock.now.date() + timedelta(days=31))
-        assert costs_of_account(session, account, month).net == 9990 + 3 * 290
-
-
-def test_numbers_that_are_planned_for_later_hinder_no_change_from_being_taken_back(
-    pipeline: Pipeline, trunk_id: int
-) -> None:
-    now = pipeline.clock.now
-    with pipeline.runtime.database.transaction() as session:
-        account = session.get_one(Account, session.get_one(SipTrunk, trunk_id).account_id)
-        draft = ChangeDraft("trunk-50", 50, in_days(pipeline, 10), "de")
-        change = submit_change(session, pipeline.manager, account, trunk_id, draft, now).id
-    numbers = ask(pipeline, trunk_id, day=in_days(pipeline, 20))
-    take_back(pipeline, change)
-    go_to(pipeline, first_moment(in_days(pipeline, 20)))
-    assert pipeline.request(numbers).status is Status.COMPLETED
-    # What is written down is what holds.
-    before, after = (sum(line.monthly_cents for line in lines) for lines in agreed_lines(pipeline.request(numbers)))
-    assert (before, after) == (3280, 3570)
-
-
-def test_what_is_planned_costs_what_it_will_have_cost(pipeline: Pipeline, trunk_id: int) -> None:
-    day = in_days(pipeline, 40)
-    ask(pipeline, trunk_id, day=day)
-    pipeline.advance()
-
-    def months() -> list[int]:
-        with pipeline.runtime.database.transaction() as session:
-            account = session.get_one(Account, session.get_one(SipTrunk, trunk_id).account_id)
-            following = Month.of(day + timedelta(days=31))
-            return [costs_of_account(session, account, month).net for month in (Month.of(day), following)]
-
-    expected = months()
-    go_to(pipeline, first_moment(day))
-    assert months() == expected and expected[1] == 2990 + 2 * 290
-
-
-def test_each_added_block_has_a_line_of_its_own_that_ends_with_it(pipeline: Pipeline, trunk_id: int) -> None:
-    added = [ask(pipeline, trunk_id) for _ in range(2)]
-    go_to(pipeline, pipeline.clock.now)
-    blocks = [block_of(pipeline, id).id for id in added]
-    with pipeline.owner.transaction() as session:
-        account = session.get_one(Account, session.get_one(SipTrunk, trunk_id).account_id)
-        first = session.scalars(sa.select(NumberBlock.id).where(NumberBlock.trunk_id == trunk_id)).all()
-        [ordered] = set(first) - set(blocks)
-        now = pipeline.clock.now
-        release_numbers(session, pipeline.manager, account, blocks[0], now)
-        release_numbers(session, pipeline.manager, account, ordered, now)
-    assert block_lines(pipeline, trunk_id, pipeline.clock.now) == [("block-10", 3, blocks[1])]
-
-
-def test_the_contract_ends_after_what_is_planned_and_nothing_comes_after(pipeline: Pipeline, trunk_id: int) -> None:
-    day, last, now = in_days(pipeline, 60), in_days(pipeline, 80), pipeline.clock.now
-    ask(pipeline, trunk_id, day=day)
-    with pipeline.runtime.database.transaction() as session:
-        account = session.get_one(Account, session.get_one(SipTrunk, trunk_id).account_id)
-        with pytest.raises(InvalidField) as refused:
-            submit_cancellation(session, pipeline.manager, account, day - timedelta(days=1), "de", now)
-        assert (refused.value.code, refused.value.allowed) == ("change_planned", day)
-        ending = submit_cancellation(session, pipeline.manager, account, last, "de", now).id
-    with pytest.raises(InvalidField) as late:
-        ask(pipeline, trunk_id, day=last + timedelta(days=1))
-    assert late.value.code == "contract_ends"
-    # After weeks without workers both are due at once: the numbers come first, and rest with the others.
-    go_to(pipeline, first_moment(last + timedelta(days=20)))
-    go_to(pipeline, pipeline.clock.now + timedelta(seconds=5))
-    assert pipeline.request(ending).status is Status.COMPLETED
-    with pipeline.runtime.database.transaction() as session:
-        assert session.scalar(sa.select(sa.func.count()).where(NumberBlock.trunk_id == trunk_id)) == 0
-        resting = sa.select(sa.func.count()).where(NumberBlock.available_from == pipeline.clock.now + QUARANTINE)
-        assert session.scalar(resting) in (1, 2)
-
-
 def test_a_trunk_that_is_closed_gets_nothing_and_the_block_is_free_again(pipeline: Pipeline, trunk_id: int) -> None:
     day = in_days(pipeline, 5)
     id = ask(pipeline, trunk_id, day=day)
@@ -438,10 +242,3 @@ def test_people_of_the_account_and_its_main_account_see_and_take_back(pipeline: 
             submit_numbers(
                 session, pipeline.manager, account, trunk_id, NumbersDraft("030", 10, None, "de"), pipeline.clock.now
             )
-
-
-def test_the_contract_stays_one(pipeline: Pipeline, trunk_id: int) -> None:
-    ask(pipeline, trunk_id)
-    go_to(pipeline, pipeline.clock.now)
-    with pipeline.runtime.database.transaction() as session:
-        assert session.scalar(sa.select(sa.func.count()).select_from(Contract)) == 1

@@ -18,11 +18,11 @@ from models.states import Origin, Status
 from models.telephony.trunks import SipTrunk
 from tests.factories import an_order, join, make_bulk, make_main, make_user, prove_contact, sites
 from tests.tasks.conftest import Pipeline
+from tests.tasks.steps.asking_numbers import ask as ask_numbers
 from tests.tasks.steps.test_approvals import decide, second, set_limit
 from tests.tasks.steps.test_approvals_meanwhile import cancel
 from tests.tasks.steps.test_change import ask as ask_change
 from tests.tasks.steps.test_change import go_to, trunk_id
-from tests.tasks.steps.test_more_numbers import ask as ask_numbers
 
 __all__ = ["second", "trunk_id"]
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any
-from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
@@ -17,18 +15,15 @@ from models.accounts import hierarchy
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import ContractHolder, holder_of, put_holder
 from models.calendar_days import Month, berlin_day
-from models.changes.cancellations import submit_cancellation
 from models.contracts.contracts import Contract, ContractItem
-from models.errors import AlreadyRequested, CannotClose, Forbidden, LimitReached, NotAwaited, TooEarly
-from models.links.account_closing import ensure_leads_nobody
-from models.links.collective_invoices import put_on_invoice
+from models.errors import Forbidden, NotAwaited
 from models.links.invoice_membership import InvoiceOffer, offer_invoice
-from models.links.links import submit_detach, submit_link
-from models.messages.outbox import Message, Recipient
+from models.links.links import submit_detach
+from models.messages.outbox import Recipient
 from models.orders.orders import cancel_and_release
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.invitations import Invitation, invite
-from models.people.rights import Action, Principal, Role, may
+from models.people.rights import Action, Role, may
 from models.people.users import User, principal_of
 from models.proofs.main_consents import decide_for_main
 from models.proofs.ownership import decide
@@ -40,78 +35,17 @@ from models.states import AccountRole, Kind, Origin, ProofMethod, Reason, Status
 from models.views.account_costs import costs_page
 from tests.factories import HOLDER, PLENTY, a_link, join, make_account, make_main, make_user
 from tests.tasks.conftest import Pipeline
-
-
-@dataclass(frozen=True, slots=True)
-class Branch:
-    """A sub-account of another main account than the pipeline's.
-
-    `id`, `number` and `owner` are its id, customer number and administrator; `main_id` and `chief` are the id and the
-    administrator of its main account.
-    """
-
-    id: int
-    number: str
-    owner: User
-    main_id: int
-    chief: Principal
-
-
-@pytest.fixture
-def branch(pipeline: Pipeline) -> Branch:
-    """Create a sub-account that another main account has linked."""
-    return make_branch(pipeline)
-
-
-def make_branch(pipeline: Pipeline, origin: Origin = Origin.LINK) -> Branch:
-    """Create a sub-account of another main account, with an administrator of its own.
-
-    `origin` says how it became a sub-account.
-    """
-    with pipeline.runtime.database.transaction() as session:
-        main, chief = make_main(session)
-        owner = make_user(session)
-        account = make_account(session, administrator=owner)
-        hierarchy.attach(session, main.id, account.id, origin, pipeline.clock.now)
-        return Branch(account.id, account.customer_number, owner, main.id, chief)
-
-
-def ask(pipeline: Pipeline, branch: Branch, **means: Any) -> UUID:
-    """Request to switch the sub-account to the pipeline's main account, and run the workers; return the request's id.
-
-    `means` are the proof, as parameters of `a_link` (none: the login of the sub-account's administrator).
-    """
-    draft = a_link(branch.number, **(means or {"email": branch.owner.email}))
-    id = pipeline.link(replace(draft, kind=Kind.SWITCH))
-    pipeline.advance()
-    return id
-
-
-def answer(pipeline: Pipeline, id: UUID, person: int, decision: Decision = Decision.ACCEPTED) -> None:
-    """Answer the switch as the user with the id `person`, for the present main account, and run the workers."""
-    with pipeline.runtime.database.transaction() as session:
-        switch, user = session.get_one(Request, id), session.get_one(User, person)
-        assert decide_for_main(session, pipeline.runtime.vault, switch, user, decision, None, pipeline.clock.now)
-    pipeline.advance()
-
-
-def standing(pipeline: Pipeline, id: UUID) -> tuple[Status, Reason | None]:
-    """Return the request's status and reason."""
-    request = pipeline.request(id)
-    return request.status, request.reason
-
-
-def main_of(pipeline: Pipeline, branch: Branch) -> int | None:
-    """Return the id of the sub-account's main account in the database."""
-    with pipeline.runtime.database.transaction() as session:
-        return session.get_one(Account, branch.id).main_id
-
-
-def mails(pipeline: Pipeline, id: UUID) -> list[tuple[str, str]]:
-    """Return template name and recipient of each mail about the request, sorted."""
-    with pipeline.runtime.database.transaction() as session:
-        found = session.execute(sa.select(Message.template, Message.recipient_address).where(Message.request_id == id))
-        return sorted((row[0], row[1]) for row in found)
+from tests.tasks.steps.switching import (
+    WAITS,
+    Branch,
+    answer,
+    ask,
+    mails,
+    main_of,
+    make_branch,
+    standing,
+)
+from tests.tasks.steps.switching import branch as branch
 
 
 @contextmanager
@@ -128,9 +62,6 @@ def changes_of_accounts() -> Iterator[list[str]]:
         yield said
     finally:
         sa.event.remove(sa.Engine, "before_cursor_execute", listen)
-
-
-WAITS = (Status.PENDING, Reason.MAIN_CONSENT_AWAITED)
 
 
 def test_it_stays_until_its_main_account_has_agreed_and_goes_by_one_change_of_its_row(
@@ -339,32 +270,6 @@ def test_who_waits_for_a_main_account_that_is_not_its_main_account_any_more_is_t
     assert standing(pipeline, first) == (Status.REJECTED, Reason.ALREADY_ATTACHED)
 
 
-def test_an_account_that_is_closed_meanwhile_does_not_go(pipeline: Pipeline, branch: Branch) -> None:
-    id = ask(pipeline, branch)
-    with pipeline.runtime.database.transaction() as session:
-        contract = Contract(account_id=branch.id, started_at=pipeline.clock.now)
-        session.add(contract)
-        session.flush()
-        session.add(ContractItem(contract_id=contract.id, product_key="trunk-10", monthly_cents=990, one_off_cents=0))
-        account, owner = session.get_one(Account, branch.id), principal_of(session, branch.owner)
-        cancellation = submit_cancellation(session, owner, account, None, "de", pipeline.clock.now)
-        # As if its day had come.
-        cancellation.effective_on = berlin_day(pipeline.clock.now)
-        cancellation.make_due(pipeline.clock.now)
-    for _ in range(2):
-        pipeline.advance()
-    assert standing(pipeline, id) == (Status.REJECTED, Reason.ACCOUNT_CLOSED)
-
-
-def test_an_account_on_a_collective_invoice_stays(pipeline: Pipeline, branch: Branch) -> None:
-    with pipeline.owner.transaction() as session:
-        main, account = (session.get_one(Account, id) for id in (branch.main_id, branch.id))
-        put_on_invoice(session, "SR-1", main, account, pipeline.clock.now)
-    id = ask(pipeline, branch)
-    assert standing(pipeline, id) == (Status.REJECTED, Reason.BILLED_TOGETHER)
-    assert main_of(pipeline, branch) == branch.main_id
-
-
 def test_who_administers_both_main_accounts_agrees_by_asking(pipeline: Pipeline, branch: Branch) -> None:
     with pipeline.runtime.database.transaction() as session:
         manager = session.get_one(User, pipeline.manager.user_id)
@@ -421,53 +326,3 @@ def test_what_goes_along_and_what_lapses(pipeline: Pipeline) -> None:
         ):
             listed = [cost.account.customer_number for cost in costs_page(session, main, month).items]
             assert (branch.number in listed) is is_listed
-
-
-def test_one_request_at_a_time_and_five_a_day(pipeline: Pipeline, branch: Branch) -> None:
-    id = ask(pipeline, branch)
-    for kind in (Kind.LINK, Kind.SWITCH):
-        with pytest.raises(AlreadyRequested):
-            pipeline.link(replace(a_link(branch.number, email=branch.owner.email), kind=kind))
-    for _ in range(4):
-        answer(pipeline, id, branch.chief.user_id, Decision.DECLINED)
-        id = ask(pipeline, branch)
-    answer(pipeline, id, branch.chief.user_id, Decision.DECLINED)
-    with pytest.raises(TooEarly):
-        ask(pipeline, branch)
-
-
-def test_it_counts_against_the_questions_of_a_day(pipeline: Pipeline, branch: Branch) -> None:
-    ask(pipeline, branch)
-    other = make_branch(pipeline)
-    draft = replace(a_link(other.number, email=other.owner.email), kind=Kind.SWITCH)
-    with pipeline.runtime.database.transaction() as session, pytest.raises(LimitReached):
-        submit_link(
-            session, pipeline.runtime.vault, pipeline.manager, pipeline.main, draft, pipeline.clock.now,
-            usual=replace(PLENTY, consents=1),
-        )  # fmt: skip
-
-
-def test_a_new_question_voids_the_code_of_the_old_one(pipeline: Pipeline, branch: Branch) -> None:
-    id = ask(pipeline, branch)
-    pipeline.clock.now += timedelta(days=2)
-    with pipeline.runtime.database.transaction() as session:
-        ask_again(session, pipeline.manager, session.get_one(Request, id), "main_consent", pipeline.clock.now, PLENTY)
-        with pytest.raises(NotAwaited):
-            ask_again(session, pipeline.manager, session.get_one(Request, id), "consent", pipeline.clock.now, PLENTY)
-    pipeline.advance()
-    assert [to for template, to in mails(pipeline, id) if template == "main_consent_asked"] == [branch.chief.email] * 2
-    with pipeline.runtime.database.transaction() as session:
-        consent, chief = session.get_one(MainConsent, id), session.get_one(User, branch.chief.user_id)
-        vault = pipeline.runtime.vault
-        old, new = (vault.code(*consent.words(chief, issue)) for issue in (1, 2))
-        switch = session.get_one(Request, id)
-        for code, right in ((old, False), (new, True)):
-            assert decide_for_main(session, vault, switch, chief, Decision.ACCEPTED, code, pipeline.clock.now) is right
-
-
-def test_a_main_account_that_asks_for_a_switch_cannot_be_closed(pipeline: Pipeline, branch: Branch) -> None:
-    id = ask(pipeline, branch)
-    with pipeline.runtime.database.transaction() as session:
-        main = session.get_one(Account, pipeline.main.id)
-        with pytest.raises(CannotClose, match=str(id)):
-            ensure_leads_nobody(session, main)

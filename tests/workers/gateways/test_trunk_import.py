@@ -18,7 +18,6 @@ from models.calendar_days import berlin_day
 from models.contracts.contracts import Contract, ContractItem
 from models.contracts.terms import OPEN_TERMS, ContractTerms, months_later
 from models.db.session import Database
-from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Principal, Role
 from models.telephony.login_digests import SecretUnknown
 from models.telephony.number_history import NumberAssignment
@@ -29,44 +28,10 @@ from models.telephony.trunk_takeover import TrunkRow, TrunkTakeover, as_blocks
 from models.telephony.trunks import SipTrunk, close_trunk
 from tests.factories import NOW, make_account, make_user
 from tests.workers.gateways.kamailio_tables import DOMAIN, VAULT, Network
+from tests.workers.gateways.trunk_adopting import OTHER_PASSWORD, adopt, trunk_of
 from tests.workers.gateways.trunk_files import HA1, HA1B, HEADER, SUBSCRIBER, Take, line
 from workers.accounts import trunk_import
-from workers.accounts.trunk_adoption import adopt_unchanged
 from workers.commands.trunks import app
-from workers.gateways.subscribers import KamailioSubscribers
-
-
-def adopt(network: Network, sip_user: str | None = None) -> tuple[int, dict[str, list[str]]]:
-    """Adopt the imported trunks, or only that of `sip_user`: from then on the portal writes their rows at Kamailio.
-
-    A trunk whose login or numbers have changed at Kamailio since the import is not adopted. Return how many trunks were
-    adopted, and what differs at each of the others ("secret", "numbers"), by SIP user.
-    """
-    refused: dict[str, list[str]] = {}
-    there = network.runtime.ports.subscribers
-    assert isinstance(there, KamailioSubscribers)
-    return adopt_unchanged(
-        network.runtime.database, there, VAULT, network.clock, refused.__setitem__, sip_user
-    ), refused
-
-
-def ha1_there(network: Network) -> str:
-    """Return the password digest (HA1) of the SIP user old1 in Kamailio's database."""
-    [[ha1]] = network.by_hand("SELECT ha1 FROM subscriber WHERE username = 'old1'")
-    return str(ha1)
-
-
-def md5(text: str) -> str:
-    """Return the MD5 digest of a text in hexadecimal digits."""
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
-
-
-def trunk_of(network: Network, sip_user: str) -> tuple[SipTrunk, list[NumberBlock]]:
-    """Return the portal's trunk with this SIP user, and its number blocks."""
-    with network.runtime.database.transaction() as session:
-        trunk = session.scalars(sa.select(SipTrunk).where(SipTrunk.sip_user == sip_user)).one()
-        blocks = sa.select(NumberBlock).where(NumberBlock.trunk_id == trunk.id).order_by(NumberBlock.first_number)
-        return trunk, list(session.scalars(blocks))
 
 
 def test_what_kamailio_has_is_taken_over_and_left_alone_until_it_is_adopted(
@@ -141,87 +106,6 @@ def test_before_the_first_import_nothing_is_removed(network: Network, account: A
         assert network.everything() == before
 
 
-def changed_here(network: Network, secret: str | None = None) -> None:
-    """Change the trunk old1 as a page of the portal does, and write it to Kamailio as a worker does.
-
-    `secret` is its new SIP password (None: the password stays).
-    """
-    with network.runtime.database.transaction() as session:
-        trunk = session.scalars(sa.select(SipTrunk).where(SipTrunk.sip_user == "old1")).one()
-        if secret is not None:
-            trunk.secret = VAULT.seal(secret)
-        trunk.changed(network.clock.now)
-    network.write()
-
-
-def test_a_trunk_is_adopted_by_the_first_change(network: Network, account: Account, take: Take) -> None:
-    take(line(account.customer_number))
-    changed_here(network, "renewed")
-    assert ("old1", "sip.example", "channels", "8") in {row[:4] for row in network.everything()[2]}
-    assert ha1_there(network) == md5("old1:sip.example:renewed")
-    assert trunk_of(network, "old1")[0].unadopted_since is None
-    assert (495219999800, 100) in network.everything()[4]
-    assert network.run().found == {"unknown_there": 1}
-
-
-OTHER_PASSWORD = "UPDATE subscriber SET password = 'changed-there' WHERE username = 'old1'"
-ONE_ALIAS_MORE = (
-    "INSERT INTO dbaliases (alias_username, alias_domain, username, domain)"
-    " VALUES ('+495219999912', 'sip.example', 'old1', 'sip.example')"
-)
-ONE_ALIAS_LESS = "DELETE FROM dbaliases WHERE alias_username = '+495219999911'"
-
-
-@pytest.mark.parametrize(
-    ("statement", "what"),
-    [(OTHER_PASSWORD, "secret"), (ONE_ALIAS_MORE, "numbers"), (ONE_ALIAS_LESS, "numbers")],
-)
-def test_what_has_changed_in_kamailio_since_is_not_overwritten(
-    network: Network, account: Account, take: Take, statement: str, what: str
-) -> None:
-    lines = line(account.customer_number), line(account.customer_number, "old2")
-    take(*lines)
-    network.by_hand(statement)
-    by_now = network.everything()
-    run = network.run()
-    assert (run.found, run.unrepaired) == ({"not_adopted": 1, "differs_there": 1}, 2)
-    [differs] = [finding for finding in network.findings(run) if finding.kind == "differs_there"]
-    assert (differs.subject, differs.facts["what"]) == ("old1", [what])
-    # Neither by a change in the portal.
-    changed_here(network)
-    assert network.everything() == by_now
-    assert adopt(network) == (1, {"old1": [what]})
-    network.write()
-    assert [row for row in network.everything()[0] if row[0] == "old1"] == [
-        row for row in by_now[0] if row[0] == "old1"
-    ]
-    assert [row for row in network.everything()[1] if row[2] == "old1"] == [
-        row for row in by_now[1] if row[2] == "old1"
-    ]
-
-    summary, findings = take(*lines)
-    assert (findings, summary.fates) == ([], {"refreshed": 1, "unchanged": 1})
-    assert adopt(network)[1] == {}
-    network.write()
-    assert network.run().found == {}
-    assert ha1_there(network) == md5(f"old1:sip.example:{'changed-there' if what == 'secret' else 'in-the-clear'}")
-    assert [row for row in network.everything()[1] if row[2] == "old1"] == [
-        row for row in by_now[1] if row[2] == "old1"
-    ]
-
-
-def test_a_password_that_was_renewed_here_stays_in_a_second_import(
-    network: Network, account: Account, take: Take
-) -> None:
-    take(line(account.customer_number))
-    network.by_hand(OTHER_PASSWORD)
-    changed_here(network, "renewed")
-    assert take(line(account.customer_number))[0].fates == {"refreshed": 1}
-    network.write()
-    assert ha1_there(network) == md5("old1:sip.example:renewed")
-    assert trunk_of(network, "old1")[0].unadopted_since is None
-
-
 def test_a_block_of_which_some_numbers_are_gone_is_named(network: Network, account: Account, take: Take) -> None:
     take(line(account.customer_number))
     network.by_hand("DELETE FROM dbaliases WHERE alias_username = '+495219999850'")
@@ -267,24 +151,6 @@ def test_one_sip_user_twice_in_a_batch_undoes_no_good_row(network: Network, acco
         fates = TrunkTakeover(session, VAULT, {"0521"}, network.clock.now).take_over(rows)
     assert fates == ["created", "created", "sip_user_taken", "unchanged"]
     assert trunk_of(network, "good")[0].account_id == account.id
-
-
-def test_takeover_and_adoption_are_in_the_audit_log(network: Network, account: Account, take: Take) -> None:
-    lines = line(account.customer_number), line(account.customer_number, "old2")
-    take(*lines, dry=True)
-    take(*lines)
-    take(*lines)
-    for count in (1, 0):
-        assert adopt(network, "old1") == (count, {})
-    with network.runtime.database.transaction() as session:
-        entries = sa.select(AuditEntry).where(AuditEntry.account_id == account.id).order_by(AuditEntry.id)
-        log = [(entry.deed, entry.by_staff, entry.user_id, entry.facts) for entry in session.scalars(entries)]
-    agreed = {"channels": 8, "product": "trunk-10", "monthly_cents": 1750, "day": "2019-04-01"}
-    assert log == [
-        (AuditEvent.TRUNK_TAKEN_OVER, True, None, {"sip_user": "old1", **agreed}),
-        (AuditEvent.TRUNK_TAKEN_OVER, True, None, {"sip_user": "old2", **agreed}),
-        (AuditEvent.TRUNK_ADOPTED, True, None, {"sip_user": "old1"}),
-    ]
 
 
 def test_twice_is_once_and_a_dry_run_is_none(network: Network, account: Account, take: Take) -> None:
