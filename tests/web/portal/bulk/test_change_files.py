@@ -164,7 +164,7 @@ def test_every_wrong_cell_is_named_with_a_way_out(front: Front, numbers: list[st
     for said in (
         "Möglich sind: trunk-2, trunk-10, trunk-50", "1 bis 2 gleichzeitige Gespräche", "So ist es schon",
         "Dieser Tag ist vorbei", "Diesen SIP-Trunk hat der Account nicht", f"Möglich sind: {user(2)}, {user(4)}",
-        "Das ist weder Ihr Hauptaccount noch ein Unteraccount", "ändert diesen SIP-Trunk schon",
+        "Das ist weder Ihr Hauptaccount noch ein Nebenaccount", "ändert diesen SIP-Trunk schon",
     ):  # fmt: skip
         assert said in text, said
     assert text.count("Das ist weder Ihr Hauptaccount") == 2
