@@ -164,8 +164,7 @@ def waiting_hints(channel: Any, kind: WorkKind) -> int:
 
     `channel` is an open kombu channel to that Redis. Not needed for RabbitMQ, whose queues hold one message at most.
     """
-    # Not `queue_declare`, which makes a new client, and asks for priorities that no message of ours has.
-    return int(channel.client.llen(kind))
+    return int(channel.queue_declare(kind).message_count)
 
 
 def _away() -> tuple[type[BaseException], ...]:
