@@ -21,7 +21,8 @@ from models.accounts.hierarchy import attach
 from models.bulk.uploads import CheckedRow, fingerprints_of, keep_file
 from models.calendar_days import berlin_day
 from models.changes.cancellations import submit_cancellation
-from models.changes.changes import ChangeDraft, quote_change, submit_change
+from models.changes.changes import ChangeDraft, submit_change
+from models.changes.file_rows import quote_row
 from models.changes.more_numbers import NumbersDraft, submit_numbers
 from models.changes.moves import MoveDraft, submit_move
 from models.errors import DomainError
@@ -410,26 +411,34 @@ def _send_file(session: Session, scene: Scene) -> None:
     scene.ids["file"] = file.id
 
 
-def _send_changes(session: Session, scene: Scene) -> None:
-    """Send a file with a change of the scene's trunk; its costs are those that the worker finds."""
-    account = scene.account(session)
-    draft = ChangeDraft("trunk-10", 6, scene.day(20), "de")
-    quote = quote_change(session, scene.person, account, scene.trunk, draft, NOW)
-    facts = {
-        "customer_number": account.customer_number,
-        "sip_user": session.get_one(SipTrunk, scene.trunk).sip_user,
-        "product_key": "trunk-10",
-        "channels": 6,
-        "effective_on": scene.day(20).isoformat(),
-        "shown": quote.shown_text,
-    }
-    prints = fingerprints_of(VAULT, Kind.CHANGE, [{"row": "1"}])
-    rows = [CheckedRow(2, {}, None, facts)]
-    file = keep_file(session, scene.person, account, Kind.CHANGE, "Tarife.csv", prints, rows, NOW)
-    file.send(NOW)
-    file.lease, file.due_at = LEASE, NOW + timedelta(days=1)
-    session.flush()
-    scene.ids["file"] = file.id
+def _send_row(kind: Kind, facts: Callable[[Scene], dict[str, Any]]) -> Callable[[Session, Scene], None]:
+    """Return what sends a file of this kind with one row about the scene's account, as `facts` says.
+
+    The worker finds what the row has been sent with, so it places a request.
+    """
+
+    def send(session: Session, scene: Scene) -> None:
+        account = scene.account(session)
+        typed = {"customer_number": account.customer_number, **facts(scene)}
+        draft = quote_row(session, scene.person, account, kind, typed, "de", NOW)
+        main = session.get_one(Account, account.main_id) if kind is Kind.DETACH else account
+        prints = fingerprints_of(VAULT, kind, [{"row": "1"}])
+        file = keep_file(session, scene.person, main, kind, "Viele.csv", prints, [CheckedRow(2, {}, None, draft)], NOW)
+        file.send(NOW)
+        file.lease, file.due_at = LEASE, NOW + timedelta(days=1)
+        session.flush()
+        scene.ids["file"] = file.id
+
+    return send
+
+
+def _changed(scene: Scene) -> dict[str, Any]:
+    day = scene.day(20).isoformat()
+    return {"sip_user": None, "product_key": "trunk-10", "channels": 6, "effective_on": day}
+
+
+def _numbered(scene: Scene) -> dict[str, Any]:
+    return {"sip_user": None, "area_code": "0521", "block_size": 1, "effective_on": scene.day(20).isoformat()}
 
 
 def _place_file(pipeline: Pipeline, scene: Scene) -> None:
@@ -563,7 +572,14 @@ OPERATIONS = {
     "take a link request back": Operation(_taken_back("free link"), _free("free link", _link), _ALONE),
     "order": Operation(_order, None, _ORDERED),
     "place a file": Operation(None, _send_file, _ORDERED, _place_file),
-    "place a file of changes": Operation(None, _send_changes, whole=_place_file),
+    "place a file of changes": Operation(None, _send_row(Kind.CHANGE, _changed), whole=_place_file),
+    "place a file of numbers": Operation(None, _send_row(Kind.NUMBERS, _numbered), whole=_place_file),
+    "place a file of cancellations": Operation(
+        None, _send_row(Kind.CANCEL, lambda _: {"last_day": None}), whole=_place_file
+    ),
+    "place a file of detachments": Operation(
+        None, _send_row(Kind.DETACH, lambda _: {"effective_on": None}), _LINKED, _place_file
+    ),
     "verify an order": Operation(_worked_on("order"), _claim_order, _ORDERED),
     "cancel an order": Operation(_taken_back("order"), None, _ORDERED),
     "confirm a contact": Operation(_confirm, None, _ORDERED),

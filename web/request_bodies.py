@@ -249,6 +249,13 @@ class CancellationBody(Body):
     last_day: CalendarDay | None = None
 
 
+class DetachmentBody(Body):
+    """A detachment of a sub-account from its main account, at the start of the day `effective_on`, or at once."""
+
+    customer_number: CustomerNumber
+    effective_on: CalendarDay | None = None
+
+
 class TagsBody(Body):
     """The tags of a sub-account, which replace those that it has; an empty list removes all of them."""
 

@@ -1,4 +1,4 @@
-"""Bulks: a bulk is one uploaded file with up to 10,000 orders or link requests, or 500 changes.
+"""Bulks: a bulk is one uploaded file with up to 10,000 orders or link requests, or 500 requests about accounts.
 
 A row keeps its cells as typed, and the errors found in them; people can correct the cells until the bulk is sent. Sent
 bulks are a work queue (`models.db.work_queue`): a worker turns a bulk's rows into requests, some at a time. The
@@ -40,12 +40,18 @@ from models.values import Locale
 
 MOST_ROWS = 10_000
 """Maximum number of rows in one file."""
-MOST_CHANGES = 500
-"""Maximum number of rows in a file of changes: what each costs is found anew whenever its page is shown."""
+ON_ACCOUNTS = frozenset({Kind.CHANGE, Kind.NUMBERS, Kind.MOVE, Kind.CANCEL, Kind.DETACH})
+"""The kinds of files whose rows are about accounts that the company has: each row has a quote, like a form's page."""
+MOST_ON_ACCOUNTS = 500
+"""Maximum number of rows in a file about accounts: the quote of each row is made anew whenever its page is shown."""
 ACTIONS: Mapping[Kind, Action] = {
     Kind.ORDER: Action.ORDER,
     Kind.LINK: Action.LINK,
     Kind.CHANGE: Action.CHANGE_CONTRACT,
+    Kind.NUMBERS: Action.CHANGE_CONTRACT,
+    Kind.MOVE: Action.CHANGE_CONTRACT,
+    Kind.CANCEL: Action.CHANGE_CONTRACT,
+    Kind.DETACH: Action.DETACH,
 }
 """The right in the main account that a person needs for a bulk file, by the kind of its requests."""
 
@@ -74,7 +80,7 @@ class RowChoice(StrEnum):
 
 
 class Bulk(QueueRow, Base):
-    """An uploaded file with many orders, link requests or changes (`kind`) for the main account `main_id`.
+    """An uploaded file with many requests of one kind (`kind`) for the main account `main_id`.
 
     A worker turns its rows into requests between `sent_at` and `placed_at`; the bulk stays in the work queue until all
     these requests have ended (`ended_at`). `fingerprint` is a keyed digest of the content, by which a second upload is
@@ -114,7 +120,9 @@ class Bulk(QueueRow, Base):
 
     __table_args__ = (
         sa.UniqueConstraint("main_id", "fingerprint", name="uq_bulks_file"),
-        sa.CheckConstraint("kind IN ('order', 'link', 'change')", name="kind_in_files"),
+        sa.CheckConstraint(
+            "kind IN ('order', 'link', 'change', 'numbers', 'move', 'cancel', 'detach')", name="kind_in_files"
+        ),
         sa.CheckConstraint("locale IN ('de', 'en')", name="locale"),
         sa.CheckConstraint("(due_at IS NOT NULL) = (sent_at IS NOT NULL AND ended_at IS NULL)", name="sent_is_due"),
         sa.CheckConstraint("ended_at IS NULL OR placed_at IS NOT NULL", name="ends_when_placed"),
@@ -320,6 +328,14 @@ def as_facts(order: OrderDraft) -> dict[str, Any]:
     """
     optional = {*order.details, "local_user", "request_uri", "countries"}
     return {name: value for name, value in asdict(order).items() if value is not None or name not in optional}
+
+
+def is_in_running_bulk(session: Session, request: Request) -> bool:
+    """Return whether the request belongs to a bulk (uploaded file) that has not ended, and so gets no mails of its own.
+
+    After the bulk's end, a request that is retried gets mails of its own.
+    """
+    return request.bulk_id is not None and session.get_one(Bulk, request.bulk_id).ended_at is None
 
 
 def detach_from_bulks(session: Session, ids: Sequence[uuid.UUID]) -> None:

@@ -70,10 +70,11 @@ def products_in(session: Session, bulk: Bulk, but: Collection[int]) -> list[tupl
     return [(facts, count) for facts, count in rows]
 
 
-def costs_of_changes(session: Session, bulk: Bulk, but: Collection[int]) -> tuple[int, int, int]:
-    """Return three sums in cents, net, for a file of changes: monthly before, monthly after, and one-off.
+def costs_before_and_after(session: Session, bulk: Bulk, but: Collection[int]) -> tuple[int, int, int]:
+    """Return three sums in cents, net, for a file about accounts: monthly before, monthly after, one-off.
 
-    They are over the contracts that will be changed. `but` are the line numbers of the rows that will not be sent.
+    They are over the rows' contracts, and 0 for detachments, which change no contract. `but` are the line numbers of
+    the rows that will not be sent.
     """
     sums = [
         sa.func.coalesce(sa.func.sum(BulkRow.draft[name].astext.cast(sa.BigInteger)), 0)

@@ -14,14 +14,14 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.bulk.bulk import ACTIONS, Bulk, BulkRow, rows_of
+from models.bulk.bulk import ACTIONS, ON_ACCOUNTS, Bulk, BulkRow, rows_of
 from models.errors import Forbidden
 from models.people.rights import Principal, may
 from models.states import Kind
 from models.vault import Vault
 
-CHANGED_FACTS = ("customer_number", "sip_user", "product_key", "channels", "effective_on")
-"""The keys of a change's draft that say what is to change; the others say what it costs."""
+QUOTED = frozenset({"monthly_before", "monthly_after", "one_off", "shown", "says"})
+"""The keys of a draft about an account that say what the row costs and does; the others say what is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +121,10 @@ def _key(bulk: Bulk, row: CheckedRow) -> bytes | None:
     if bulk.kind is Kind.LINK:
         # Asking for one account twice does no harm: of two requests that run at once the second is refused.
         return hashlib.sha256(bulk.id.bytes + row.line.to_bytes(4)).digest()
-    if bulk.kind is Kind.CHANGE:
-        # What it costs follows from it. A change at once can be asked for again, after another one.
-        wanted = {name: row.draft[name] for name in CHANGED_FACTS}
-        once = "" if row.draft["effective_on"] else f"{bulk.id} "
+    if bulk.kind in ON_ACCOUNTS:
+        # What it costs follows from it. What is done at once can be asked for again, after something else.
+        wanted = {name: value for name, value in row.draft.items() if name not in QUOTED}
+        once = "" if row.draft.get("effective_on") or row.draft.get("last_day") else f"{bulk.id} "
         return hashlib.sha256((once + json.dumps(wanted, sort_keys=True)).encode()).digest()
     # In which language somebody is written to, who is invited, or how calls arrive, does not make it another order.
     told = {name: value for name, value in row.draft.items() if name not in ("locale", "local_user", "request_uri")}

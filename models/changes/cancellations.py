@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -54,12 +55,21 @@ class Cancellation:
 
 
 def submit_cancellation(
-    session: Session, principal: Principal, account: Account, last_day: date | None, locale: Locale, now: datetime
+    session: Session,
+    principal: Principal,
+    account: Account,
+    last_day: date | None,
+    locale: Locale,
+    now: datetime,
+    *,
+    bulk_id: UUID | None = None,
 ) -> Request:
     """Save a request to cancel the account and all its contracts with the end of `last_day`; return the request.
 
     If `last_day` is None, the contracts end as early as possible. Queues mails to the person and to the administrators
-    of the account and of its main account, and records the request in the account's log. Locks the account.
+    of the account and of its main account, and records the request in the account's log. Locks the account. `bulk_id`
+    is the bulk (the uploaded file) to which the request belongs, None if there is none; then only administrators of the
+    account itself get mails, as the sender gets one receipt for the whole file.
 
     Raises `Forbidden` if the account is not active or the person may not change its contracts. Raises
     `AlreadyRequested` if a cancellation is running, and `CannotClose` while the account acts as a main account (for
@@ -77,13 +87,14 @@ def submit_cancellation(
         locale,
         now,
         price_lines=[],
+        bulk_id=bulk_id,
         effective_on=quote.last_day + timedelta(days=1),
         replaced_lines=[asdict(line) for line in quote.lines],
     )
     day = quote.last_day.isoformat()
     request.note(now, "cancellation_received", customer_number=account.customer_number, day=day)
     record(session, principal, account, AuditEvent.CANCELLATION_ASKED, Action.CHANGE_CONTRACT, now, {"day": day})
-    tell_of_cancellation(session, request, "cancellation_receipt", now)
+    tell_of_cancellation(session, request, "cancellation_receipt", now, is_in_file=bulk_id is not None)
     session.flush()
     return request
 
@@ -169,13 +180,14 @@ def ensure_can_end(session: Session, cancellation: Request) -> Account:
     return account
 
 
-def end_account(session: Session, cancellation: Request, now: datetime) -> None:
+def end_account(session: Session, cancellation: Request, now: datetime, *, is_in_file: bool = False) -> None:
     """Carry out a cancellation: close the account, end its contracts as agreed, and queue the mails about it.
 
     The contracts end at the agreed moment, even if this is called later. If the account belongs to a main account, it
     is detached, and the request gets the day from which on that main account still sees the account's past costs
-    (`costs_from`). Safe to run twice: does nothing if the account is closed. Locks the account. Raises `CannotClose`
-    while the account acts as a main account, for example has sub-accounts.
+    (`costs_from`). `is_in_file`: the cancellation belongs to an uploaded file that is being worked on, and its sender
+    gets one mail at its end. Safe to run twice: does nothing if the account is closed. Locks the account. Raises
+    `CannotClose` while the account acts as a main account, for example has sub-accounts.
     """
     assert cancellation.account_id is not None
     lock_accounts(session, [cancellation.account_id])
@@ -185,7 +197,7 @@ def end_account(session: Session, cancellation: Request, now: datetime) -> None:
         if account.main_id == cancellation.main_id and account.paid_since is not None:
             cancellation.costs_from = berlin_day(account.paid_since)
         # First: the main account's people lose sight of it.
-        tell_of_cancellation(session, cancellation, "cancellation_completed", now)
+        tell_of_cancellation(session, cancellation, "cancellation_completed", now, is_in_file=is_in_file)
         close_cancelled(session, account, cancellation.effective_at, now)
 
 

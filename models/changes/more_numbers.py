@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -105,13 +106,15 @@ def submit_numbers(
     *,
     shown: str | None = None,
     usual: Limits = USUAL_LIMITS,
+    bulk_id: UUID | None = None,
 ) -> Request:
     """Save a request for more numbers for the trunk `trunk_id`, log it, and queue a receipt; return the request.
 
     The prices of the day of the request are agreed. `shown` is the `NumbersQuote.shown_text` of the quote that the
     person saw on the page, None if there was no page. The request counts for the company's daily limit of number
-    blocks, even if it is withdrawn; `usual` are the limits of companies without limits of their own. Locks the
-    company's limits and the account.
+    blocks, even if it is withdrawn; `usual` are the limits of companies without limits of their own. `bulk_id` is the
+    bulk (the uploaded file) to which the request belongs, None if there is none; the sender then gets one receipt for
+    the whole file. Locks the company's limits and the account.
 
     Raises `PricesChanged` if `shown` differs from what would be agreed now, `Forbidden` if the account is not active or
     the person may not change its contracts, `NotFound` if the account has no open trunk with this id, `InvalidField` if
@@ -136,6 +139,7 @@ def submit_numbers(
         area_code=draft.area_code,
         block_size=draft.block_size,
         changed_trunk_id=trunk_id,
+        bulk_id=bulk_id,
         effective_on=day,
         replaced_lines=[asdict(line) for line in quote.terms.before.lines],
         price_lines=[asdict(line) for line in quote.terms.after.lines],
@@ -148,7 +152,8 @@ def submit_numbers(
         facts["day"] = day.isoformat()
         request.note(now, "numbers_scheduled", sip_user=user, area_code=code, size=size, day=day.isoformat())
     record(session, principal, account, AuditEvent.NUMBERS_ASKED, Action.CHANGE_CONTRACT, now, facts)
-    queue_receipt(session, request, principal, "numbers_receipt", now)
+    if bulk_id is None:
+        queue_receipt(session, request, principal, "numbers_receipt", now)
     session.flush()
     return request
 

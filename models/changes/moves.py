@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -122,13 +123,15 @@ def submit_move(
     *,
     shown: str | None = None,
     usual: Limits = USUAL_LIMITS,
+    bulk_id: UUID | None = None,
 ) -> Request:
     """Save a request to move the account to another connection address, log it, and queue a receipt; return it.
 
     `shown` is the `MoveQuote.shown_text` of what the person saw on the page, None if there was no page. Counts for the
     company's daily limits: as one block if blocks are to be replaced, however many, as it gives as many back; and as a
-    letter if the address is not proved yet. `usual` are the limits of companies that have none of their own. Locks the
-    company's limits and the account.
+    letter if the address is not proved yet. `usual` are the limits of companies that have none of their own. `bulk_id`
+    is the bulk (the uploaded file) to which the move belongs, None if there is none; the sender then gets one receipt
+    for the whole file. Locks the company's limits and the account.
 
     Raises `PricesChanged` if `shown` differs from what would be agreed now, `LimitReached` if a limit of the company is
     reached, and whatever `quote_move` raises.
@@ -155,6 +158,7 @@ def submit_move(
         new_city=to.city,
         replaced_place=asdict(place_of(account)),
         area_code=quote.area_code,
+        bulk_id=bulk_id,
         effective_on=day,
         replaced_lines=lines,
         price_lines=lines,
@@ -170,7 +174,8 @@ def submit_move(
             now, "move_scheduled", street=to.street, postal_code=to.postal_code, city=to.city, day=facts["day"]
         )
     record(session, principal, account, AuditEvent.MOVE_ASKED, Action.CHANGE_CONTRACT, now, facts)
-    queue_receipt(session, request, principal, "move_receipt", now)
+    if bulk_id is None:
+        queue_receipt(session, request, principal, "move_receipt", now)
     session.flush()
     return request
 

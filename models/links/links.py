@@ -216,14 +216,17 @@ def submit_detach(
     locale: Locale,
     now: datetime,
     effective_on: date | None = None,
+    *,
+    bulk_id: uuid.UUID | None = None,
 ) -> Request:
     """Save a request to detach a sub-account from its main account, log it, and return it.
 
     `effective_on` is the day in Berlin with whose start the account is detached; None, or today, means at once. Two
     sides can plan a detachment: the people of the sub-account and those of the main account. A detach request that is
     planned for another day is cancelled and replaced. If the other side had made it, it is restored should the new
-    request end without success. For a planned day, mails to the administrators of both accounts are queued. Locks the
-    account.
+    request end without success. For a planned day, mails to the administrators of both accounts are queued. `bulk_id`
+    is the bulk (the uploaded file) to which the request belongs, None if there is none; then only the account's own
+    administrators get a mail. Locks the account.
 
     Raises `Forbidden` if the person may not detach the account, `NotFound` if it was detached meanwhile, `RuleBroken`
     if it is not a sub-account, is on a collective invoice of its main account or has no administrator of its own, and
@@ -235,19 +238,11 @@ def submit_detach(
     within a day.
     """
     lock_account(session, account)
-    if not may(principal, Action.DETACH, account):
-        raise Forbidden
-    if account.main_id is None:
-        raise RuleBroken(Reason.NOT_ATTACHED, account.customer_number)
-    if is_billed_together(session, account):
-        raise RuleBroken(Reason.BILLED_TOGETHER, account.customer_number)
-    main = session.get_one(Account, account.main_id)
+    main = _main_to_leave(session, principal, account)
     day = day_to_wait_for(effective_on, now)
     planned = running_detach(session, account, lock=True)
     displaced_id = give_way(session, principal, planned, day, now) if planned is not None else None
-    ensure_administered(session, account, now)
-    ensure_before_end(session, account.id, day or berlin_day(now))
-    ensure_no_change_is_lost(session, account, day, now)
+    _ensure_can_leave(session, account, day, now)
     ensure_not_repeated(session, principal, account, AuditEvent.DETACH_ASKED, now)
     request = create_account_request(
         session,
@@ -258,17 +253,51 @@ def submit_detach(
         now,
         by_sub_account=not acts_for(principal, main.id),
         displaced_id=displaced_id,
+        bulk_id=bulk_id,
         effective_on=day,
     )
     if day is None:
         request.note(now, "detach_received", customer_number=account.customer_number)
     else:
         request.note(now, "detach_scheduled", customer_number=account.customer_number, day=day.isoformat())
-        tell_of_plan(session, request, "detach_planned", now, principal.name)
+        tell_of_plan(session, request, "detach_planned", now, principal.name, is_in_file=bulk_id is not None)
     facts = {"main": main.customer_number} | ({"day": day.isoformat()} if day is not None else {})
     record(session, principal, account, AuditEvent.DETACH_ASKED, Action.DETACH, now, facts)
     session.flush()
     return request
+
+
+def ensure_detachable(
+    session: Session, principal: Principal, account: Account, effective_on: date | None, now: datetime
+) -> date | None:
+    """Return the day for which the account could be planned to be detached, None for at once; save nothing.
+
+    Raises `AlreadyRequested` if it is to be detached already, on whatever day, and else whatever `submit_detach` raises
+    but `TooEarly`.
+    """
+    _main_to_leave(session, principal, account)
+    day = day_to_wait_for(effective_on, now)
+    running = running_detach(session, account)
+    if running is not None:
+        raise AlreadyRequested(str(running.id))
+    _ensure_can_leave(session, account, day, now)
+    return day
+
+
+def _main_to_leave(session: Session, principal: Principal, account: Account) -> Account:
+    if not may(principal, Action.DETACH, account):
+        raise Forbidden
+    if account.main_id is None:
+        raise RuleBroken(Reason.NOT_ATTACHED, account.customer_number)
+    if is_billed_together(session, account):
+        raise RuleBroken(Reason.BILLED_TOGETHER, account.customer_number)
+    return session.get_one(Account, account.main_id)
+
+
+def _ensure_can_leave(session: Session, account: Account, day: date | None, now: datetime) -> None:
+    ensure_administered(session, account, now)
+    ensure_before_end(session, account.id, day or berlin_day(now))
+    ensure_no_change_is_lost(session, account, day, now)
 
 
 def ensure_not_running(session: Session, main: Account, customer_number: str) -> None:

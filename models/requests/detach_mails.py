@@ -15,11 +15,14 @@ from models.requests.requests import Request
 from models.states import Kind
 
 
-def tell_of_plan(session: Session, request: Request, template: str, now: datetime, name: str = "") -> None:
+def tell_of_plan(
+    session: Session, request: Request, template: str, now: datetime, name: str = "", *, is_in_file: bool = False
+) -> None:
     """Queue the mail `template` about a planned detachment to the administrators of both accounts and to the requester.
 
     Each person gets one mail. `name` is the person named in the mail as the one who planned the detachment; empty to
-    name nobody.
+    name nobody. `is_in_file`: the detachment is one of many in an uploaded file, and the mail is only for the account's
+    other administrators.
     """
     assert request.account_id is not None and request.effective_on is not None
     account, main = (session.get_one(Account, id) for id in (request.account_id, request.main_id))
@@ -32,8 +35,12 @@ def tell_of_plan(session: Session, request: Request, template: str, now: datetim
         "effective_at": first_moment(request.effective_on).isoformat(),
         "name": name,
     }
-    asking = people_to_tell(session, request.requested_by, request.main_id, request.account_id)
-    readers = [*asking, *administrators_of(session, main.id), *administrators_of(session, account.id)]
+    own = administrators_of(session, account.id)
+    if is_in_file:
+        readers = [person for person in own if person.id != request.requested_by]
+    else:
+        asking = people_to_tell(session, request.requested_by, request.main_id, request.account_id)
+        readers = [*asking, *administrators_of(session, main.id), *own]
     for reader in {found.id: found for found in readers}.values():
         to = Recipient(reader.name, reader.email, reader.locale)
         queue_message(session, request.id, template, to, facts, now)

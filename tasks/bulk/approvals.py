@@ -1,4 +1,4 @@
-"""Asking people of the company to approve the orders of an uploaded file: one mail to each for the whole file."""
+"""Asking people of the company to approve the requests of an uploaded file: one mail to each for the whole file."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from models.messages.outbox import Recipient, queue_message, was_queued
 from models.requests.approvals import REMINDED_BEFORE, leaders_of
 from models.requests.requests import Request
 from models.states import ENDED
+from tasks.wording.file_kinds import CONTENTS
 
 
 def ask_to_approve_file(session: Session, bulk: Bulk, now: datetime) -> None:
-    """Queue the mail that asks people to approve the file's orders that wait for it, or reminds them.
+    """Queue the mail that asks people to approve the file's requests that wait for it, or reminds them.
 
     Those who lead the main account are asked, without the person who sent the file. Reminds 7 and 2 days before the
     end. Safe to run twice: each mail is queued once. The caller has locked the bulk.
@@ -32,7 +33,7 @@ def ask_to_approve_file(session: Session, bulk: Bulk, now: datetime) -> None:
     left = sum(now < until - before for before in REMINDED_BEFORE)
     occasion = f"{bulk.id}/{left}"
     facts = {
-        "kind": bulk.kind,
+        "contents": CONTENTS[bulk.kind],
         "file_name": bulk.file_name,
         "rows": count,
         "customer_number": bulk.main.customer_number,

@@ -1,4 +1,4 @@
-"""Turn the rows of a bulk (an uploaded CSV or XLSX file of orders, link requests or changes) into requests.
+"""Turn the rows of a bulk (an uploaded CSV or XLSX file of orders, link requests or other requests) into requests.
 
 Also mail the person who uploaded the file when all its requests have ended. The requests run through the pipeline
 (`tasks.engine.advance`) after requests that belong to no bulk.
@@ -16,7 +16,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.orm import Session, selectinload
 
 from models.accounts.company_limits import Limit
-from models.bulk.bulk import Bulk, BulkRow, RowFate, as_order, is_over, open_rows, placed_before
+from models.bulk.bulk import ON_ACCOUNTS, Bulk, BulkRow, RowFate, as_order, is_over, open_rows, placed_before
 from models.bulk.progress import progress_of
 from models.db.advisory_locks import take_advisory_lock
 from models.db.transient_errors import can_be_repeated
@@ -37,11 +37,12 @@ from models.proofs.order_placement import take_for_orders
 from models.proofs.proofs import OwnershipProof
 from models.states import Kind, ProofMethod, Status
 from tasks import tracing
+from tasks.bulk.account_rows import place_account_rows
 from tasks.bulk.approvals import ask_to_approve_file
-from tasks.bulk.changes import place_changes
 from tasks.bulk.refusals import refuse
 from tasks.claims import Claim, claimed
 from tasks.runtime import Runtime
+from tasks.wording.file_kinds import CONTENTS
 
 log = structlog.get_logger()
 
@@ -59,7 +60,7 @@ _ROOM_LOOKED_FOR = timedelta(minutes=5)
 def place_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
     """Claim the longest-waiting bulk that is due, and turn a batch of its rows into requests.
 
-    A bulk is an uploaded file of orders or link requests. If all of its rows are requests already, only check whether
+    A bulk is an uploaded file. If all of its rows are requests already, only check whether
     these requests have ended, and then end the bulk. `more_due` is called if a bulk was claimed, because other bulks
     may be due. Safe to run twice, late or when nothing is due: a row's result is saved in one transaction with its
     request.
@@ -222,7 +223,7 @@ def _place_links(
 _PLACERS: Mapping[Kind, _Placer] = {
     Kind.ORDER: _place_orders,
     Kind.LINK: _place_links,
-    Kind.CHANGE: place_changes,
+    **dict.fromkeys(ON_ACCOUNTS, place_account_rows),
 }
 """The functions that turn rows into requests, by the kind of the file. Each returns the limit that it has reached."""
 
@@ -254,6 +255,7 @@ def _queue_end_mail(session: Session, bulk: Bulk, now: datetime) -> None:
     completed = progress.by_status.get(Status.COMPLETED, 0)
     facts = {
         "kind": bulk.kind,
+        "contents": CONTENTS[bulk.kind],
         "file_name": bulk.file_name,
         "customer_number": bulk.main.customer_number,
         "rows": progress.rows,

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from models.bulk.bulk import BulkRow, RowFate
-from models.errors import AlreadyRequested, DomainError, InvalidField, NotFound, PricesChanged, RuleBroken, TooEarly
+from models.errors import (
+    AlreadyRequested,
+    CannotClose,
+    DomainError,
+    InvalidField,
+    NotFound,
+    PricesChanged,
+    RuleBroken,
+    TooEarly,
+)
 from models.states import Reason
 
 
@@ -19,6 +28,8 @@ def refuse(row: BulkRow, error: DomainError) -> None:
             row.refusal = "already_requested"
         case TooEarly():
             row.refusal = "asked_too_often"
+        case CannotClose(code=code):
+            row.refusal = f"obstacle_{code}"
         case PricesChanged():
             row.refusal = "prices_changed"
         case NotFound():

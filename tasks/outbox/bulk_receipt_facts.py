@@ -1,10 +1,10 @@
-"""The receipt mail for a bulk (a file of orders, link requests or changes): template variables and attachment."""
+"""The receipt mail for a bulk (a file of many requests): template variables and attachment."""
 
 from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
 
 from models.accounts.company_limits import Limit
-from models.bulk.bulk import Bulk, BulkRow, RowFate
+from models.bulk.bulk import ON_ACCOUNTS, Bulk, BulkRow, RowFate
 from models.bulk.left_out import LEFT_OUT
 from models.bulk.progress import progress_of
 from models.calendar_days import end_of_day
@@ -29,6 +29,7 @@ from models.values import Locale
 from tasks.outbox.price_facts import sum_facts
 from tasks.ports import Attachment
 from tasks.wording.company_limits import WAITS, room_text
+from tasks.wording.file_kinds import CONTENTS, WHAT_HAPPENS
 from tasks.wording.translate import N_, translate
 
 if TYPE_CHECKING:
@@ -50,9 +51,9 @@ FATES = {
 class ReceivedRow:
     """A row of a bulk file as the receipt shows it.
 
-    `draft` is the checked order, link request or change as a dict, `fate` the row's result so far (None: not processed
+    `draft` is the checked request as a dict, `fate` the row's result so far (None: not processed
     yet), `customer_number` that of the account ordered, to be linked or changed. `lines` are pairs of product name and
-    agreed price; empty unless the row became an order or a change.
+    agreed price; empty unless the row became a request that costs something.
     """
 
     draft: dict[str, Any]
@@ -73,6 +74,8 @@ def bulk_facts(session: Session, bulk_id: uuid.UUID, locale: Locale) -> tuple[di
     fates = Counter(row.fate for row in rows)
     facts: dict[str, Any] = {
         "kind": bulk.kind,
+        "contents": CONTENTS[bulk.kind],
+        "what_happens": WHAT_HAPPENS.get(bulk.kind, ""),
         "file_name": bulk.file_name,
         "customer_number": bulk.main.customer_number,
         "main_account_name": bulk.main.name,
@@ -94,7 +97,7 @@ def bulk_facts(session: Session, bulk_id: uuid.UUID, locale: Locale) -> tuple[di
 def bulk_table(kind: Kind, rows: Sequence[ReceivedRow], locale: Locale) -> list[Attachment]:
     """Return a list with one attachment: an XLSX table of the bulk file's rows and their results.
 
-    `kind` is that of the file: files of orders have other columns than files of link requests or changes.
+    `kind` is that of the file, by which it has other columns.
     """
     from tasks.files import exported_tables  # a large import, made only for this receipt
 
@@ -144,8 +147,9 @@ def _listed(kind: Kind, row: ReceivedRow, locale: Locale) -> str:
     fate = translate(locale, FATES[row.fate])
     if kind is Kind.LINK:
         return f"{row.customer_number}: {fate}"
-    if kind is Kind.CHANGE:
-        return f"{row.customer_number}, {row.draft['sip_user']}: {fate}"
+    if kind in ON_ACCOUNTS:
+        about = ", ".join(filter(None, (row.customer_number, row.draft.get("sip_user"))))
+        return f"{about}: {fate}"
     place = row.draft["location"]
     name, street, city = (isolated(place[part]) for part in ("name", "street", "city"))
     where = f"{name}, {street}, {place['postal_code']} {city}"
@@ -160,12 +164,10 @@ def _cells(kind: Kind, rows: Sequence[ReceivedRow], locale: Locale) -> list[list
     if kind is Kind.LINK:
         links: list[list[Cell]] = [[row.customer_number, _(FATES[row.fate])] for row in rows]
         return [[_("Customer number"), _("Result")], *links]
-    if kind is Kind.CHANGE:
-        changed: list[Cell] = [
-            _("Customer number"), _("Result"), _("SIP user"), _("Product"), _("Channels"), _("From"),
-            _("Monthly before, net in euros"), _("Monthly after, net in euros"), _("One-off, net in euros"),
-        ]  # fmt: skip
-        return [changed, *(_change_cells(row, locale) for row in rows)]
+    if kind in ON_ACCOUNTS:
+        columns = (*_ASKED[kind], *(_COSTS if kind is not Kind.DETACH else ()))
+        titles: list[Cell] = [_("Customer number"), _("Result"), *(_(title) for title, _key in columns)]
+        return [titles, *(_cells_of(row, [key for _title, key in columns], locale) for row in rows)]
     headings: list[Cell] = [
         _("Customer number"), _("Result"), _("Location"), _("Street"), _("Postal code"), _("City"),
         _("Contact person"), _("E-mail address"), _("Area code"), _("Products"),
@@ -174,17 +176,40 @@ def _cells(kind: Kind, rows: Sequence[ReceivedRow], locale: Locale) -> list[list
     return [headings, *(_order_cells(row, locale) for row in rows)]
 
 
-def _change_cells(row: ReceivedRow, locale: Locale) -> list[Cell]:
-    draft = row.draft
-    return [
-        row.customer_number,
-        translate(locale, FATES[row.fate]),
-        draft["sip_user"],
-        draft["product_key"],
-        draft["channels"],
-        date.fromisoformat(draft["effective_on"]) if draft["effective_on"] else "",
-        *(Decimal(draft[name]) / 100 for name in ("monthly_before", "monthly_after", "one_off")),
-    ]
+_ASKED: Mapping[Kind, Sequence[tuple[str, str]]] = {
+    Kind.CHANGE: (
+        (N_("SIP user"), "sip_user"), (N_("Product"), "product_key"), (N_("Channels"), "channels"),
+        (N_("From"), "effective_on"),
+    ),
+    Kind.NUMBERS: (
+        (N_("SIP user"), "sip_user"), (N_("Area code"), "area_code"), (N_("Phone numbers"), "block_size"),
+        (N_("From"), "effective_on"),
+    ),
+    Kind.MOVE: (
+        (N_("Street"), "street"), (N_("Postal code"), "postal_code"), (N_("City"), "city"),
+        (N_("Area code"), "area_code"), (N_("From"), "effective_on"),
+    ),
+    Kind.CANCEL: ((N_("Last day"), "last_day"),),
+    Kind.DETACH: ((N_("From"), "effective_on"),),
+}  # fmt: skip
+"""The columns of the table that say what was asked for: headings, and keys of the row's draft."""
+_COSTS = (
+    (N_("Monthly before, net in euros"), "monthly_before"),
+    (N_("Monthly after, net in euros"), "monthly_after"),
+    (N_("One-off, net in euros"), "one_off"),
+)
+
+
+def _cells_of(row: ReceivedRow, keys: Sequence[str], locale: Locale) -> list[Cell]:
+    return [row.customer_number, translate(locale, FATES[row.fate]), *(_cell(key, row.draft[key]) for key in keys)]
+
+
+def _cell(key: str, value: str | int | None) -> Cell:
+    if value is None:
+        return ""
+    if key in ("effective_on", "last_day"):
+        return date.fromisoformat(str(value))
+    return Decimal(value) / 100 if key in dict(_COSTS).values() else value
 
 
 def _order_cells(row: ReceivedRow, locale: Locale) -> list[Cell]:

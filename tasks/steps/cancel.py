@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from models.bulk.bulk import is_in_running_bulk
 from models.changes.cancellations import end_account
 from models.errors import CannotClose
 from models.requests.requests import Request
@@ -15,7 +16,7 @@ def cancel(work: Work, request: Request) -> Outcome:
     acts as a main account. Safe to run twice: a closed account stays as it is.
     """
     try:
-        end_account(work.session, request, work.now)
+        end_account(work.session, request, work.now, is_in_file=is_in_running_bulk(work.session, request))
     except CannotClose:
         return IN_USE
     request.note(work.now, "contract_ended", customer_number=request.customer_number)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from models.accounts.accounts import Account, ids_by_customer_number
 from models.accounts.contract_holders import holder_of
-from models.bulk.bulk import Bulk
+from models.bulk.bulk import is_in_running_bulk
 from models.changes.moved_numbers import forwardings_of_block, forwardings_to
 from models.changes.quotes import agreed_quote
 from models.contracts.catalogue import all_products
@@ -148,7 +148,7 @@ def _recipients(work: Work, request: Request) -> Iterator[tuple[str, Recipient]]
             assert account is not None
             for person in _requesters(work, request):
                 yield "order_completed", _as_recipient(person)
-            if _is_in_running_bulk(work, request) and _asked(request, account.contact_email):
+            if is_in_running_bulk(work.session, request) and _asked(request, account.contact_email):
                 return
             yield "order_completed_contact", Recipient(account.contact_name, account.contact_email, request.locale)
         case Kind.LINK:
@@ -204,9 +204,13 @@ def _sides_of_detach(work: Work, request: Request) -> tuple[list[User], str, lis
 
     The people are the administrators of each account, and the requester. A requester with a role in the main account
     that reaches its sub-accounts is added to the main account's people; one with a role in the detached account alone
-    to that account's; a requester with neither role, or whose access was disabled, to none.
+    to that account's; a requester with neither role, or whose access was disabled, to none. For a request of a running
+    bulk (uploaded file) only the detached account's other people are told, as the uploader gets one mail at its end.
     """
-    ours, theirs = administrators_of(work.session, request.main_id), _owners(work, request)
+    theirs = _owners(work, request)
+    if is_in_running_bulk(work.session, request):
+        return [], "detach_completed", [person for person in theirs if person.id != request.requested_by]
+    ours = administrators_of(work.session, request.main_id)
     if request.requester is not None:
         roles = principal_of(work.session, request.requester).roles
         if roles.get(request.main_id) in LEADS:
@@ -224,21 +228,13 @@ def _requesters(work: Work, request: Request) -> list[User]:
     a request about contracts, the account's present main account counts. Empty for a request of a running bulk
     (uploaded file), whose uploader gets one mail when the bulk ends (`tasks.bulk.place`).
     """
-    if _is_in_running_bulk(work, request):
+    if is_in_running_bulk(work.session, request):
         return []
     main_id = request.main_id
     if request.kind in OF_CONTRACTS and request.account is not None:
         # The account may have left that main account since.
         main_id = request.account.main_id or request.account.id
     return people_to_tell(work.session, request.requested_by, main_id, request.account_id)
-
-
-def _is_in_running_bulk(work: Work, request: Request) -> bool:
-    """Return whether the request belongs to a bulk (uploaded file) that has not ended, and so gets no mails of its own.
-
-    After the bulk's end, a request that is retried gets mails of its own.
-    """
-    return request.bulk_id is not None and work.session.get_one(Bulk, request.bulk_id).ended_at is None
 
 
 def _asked(request: Request, address: str) -> bool:

@@ -55,8 +55,16 @@ RULES: Mapping[str, str] = {
     ),
     "no_such_trunk": N_("The account has no such SIP trunk. If it has only one, leave this cell empty."),
     "trunk_twice": N_(
-        "An earlier line of the file changes this trunk already. Leave one of them out, or send it in a file of its "
+        "An earlier line of the file is about this trunk already. Leave one of them out, or send it in a file of its "
         "own."
+    ),
+    "account_twice": N_("An earlier line of the file is about this account already. Leave one of them out."),
+    "not_sub_account": N_("This is not a sub-account of your main account. Please leave the row out."),
+    "not_detachable": N_("You may not detach this account. Please leave the row out."),
+    "no_trunk": N_("This account has no SIP trunk that could move. Please leave the row out."),
+    "already_running": N_(
+        "A request of this kind is running for the account already. Wait until it has ended, take it back, or leave "
+        "the row out."
     ),
     "twice": N_("This customer number is in the file twice."),
     "tag_too_long": N_("A tag has at most %(allowed)s characters."),

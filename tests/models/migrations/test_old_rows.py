@@ -400,11 +400,12 @@ def test_tokens_whose_person_is_gone_are_revoked_and_the_others_go_on_without_an
     migrations.downgrade(empty, "0028")
 
 
-def test_files_of_changes_go_with_the_version_that_knows_them(empty: sa.Engine) -> None:
+@pytest.mark.parametrize(("kind", "before"), [("change", "0071"), ("cancel", "0072")])
+def test_files_go_with_the_version_that_knows_their_kind(empty: sa.Engine, kind: str, before: str) -> None:
     migrations.upgrade(empty)
     a_file = (
         "INSERT INTO bulks (main_id, user_id, kind, locale, file_name, fingerprint, created_at, attempts)"
-        " SELECT accounts.id, users.id, 'change', 'de', 'Tarife.csv', 'x', now(), 0 FROM accounts, users"
+        f" SELECT accounts.id, users.id, '{kind}', 'de', 'Tarife.csv', 'x', now(), 0 FROM accounts, users"
     )
     with empty.begin() as connection:
         connection.execute(sa.text(AN_ACCOUNT))
@@ -415,7 +416,7 @@ def test_files_of_changes_go_with_the_version_that_knows_them(empty: sa.Engine) 
             )
         )
         connection.execute(sa.text(a_file))
-    migrations.downgrade(empty, "0071")
+    migrations.downgrade(empty, before)
     assert rows(empty, "SELECT kind FROM bulks") == []
     with empty.begin() as connection, pytest.raises(sa.exc.IntegrityError, match="kind_in_files"):
         connection.execute(sa.text(a_file))

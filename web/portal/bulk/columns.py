@@ -11,10 +11,13 @@ from typing import Any
 
 from flask_babel import gettext as _
 
-from models.states import Kind
+from models.errors import CannotClose
+from models.states import Kind, Reason
 from models.values import Locale
 from models.vault import Vault
+from tasks.wording.closing_obstacles import obstacle_text
 from tasks.wording.fields import RULES, field_error
+from tasks.wording.reasons import reason_text
 from web.portal.page.locale import locale
 
 Cells = Mapping[str, str]
@@ -22,7 +25,7 @@ Cells = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a bulk file, a table with one order, link request or change per row.
+    """A column of a bulk file, a table with one request per row.
 
     `key` names the column in the code, and is a valid heading. `de` and `en` are the German and English headings.
     `path` is the path of the matching field in the API's request body, such as `location.city`. `example` is the cell
@@ -42,6 +45,9 @@ class Column:
 
 
 _USER = "Hanna Palmer <hanna.palmer@example.com>"
+_NUMBER = Column("customer_number", "Kundennummer", "Customer number", "customer_number", "1234567")
+_SIP_USER = Column("sip_user", "SIP-Benutzer", "SIP user", "sip_user", "", optional=True)
+_DAY = Column("effective_on", "Ab dem Tag", "From the day", "effective_on", "31.01.2027", optional=True)
 
 COLUMNS: Mapping[Kind, Sequence[Column]] = {
     Kind.ORDER: (
@@ -86,17 +92,43 @@ COLUMNS: Mapping[Kind, Sequence[Column]] = {
         Column("request_uri", "Anrufzustellung", "Request line of calls", "request_uri", "", optional=True),
     ),
     Kind.LINK: (
-        Column("customer_number", "Kundennummer", "Customer number", "customer_number", "1234567"),
+        _NUMBER,
         Column("code", "Verknüpfungscode", "Link code", "proof.code", "ABCDE FGHJK", optional=True),
     ),
     Kind.CHANGE: (
-        Column("customer_number", "Kundennummer", "Customer number", "customer_number", "1234567"),
-        Column("sip_user", "SIP-Benutzer", "SIP user", "sip_user", "", optional=True),
+        _NUMBER,
+        _SIP_USER,
         Column("product", "Produkt", "Product", "product", "trunk-50"),
         Column("channels", "Kanäle", "Channels", "channels", "30", optional=True),
-        Column("effective_on", "Ab dem Tag", "From the day", "effective_on", "31.01.2027", optional=True),
+        _DAY,
     ),
+    Kind.NUMBERS: (
+        _NUMBER,
+        _SIP_USER,
+        Column("area_code", "Vorwahl", "Area code", "numbers.area_code", "030"),
+        Column("block_size", "Anzahl Rufnummern", "Phone numbers", "numbers.block_size", "10"),
+        _DAY,
+    ),
+    Kind.MOVE: (
+        _NUMBER,
+        Column("street", "Neue Straße und Hausnummer", "New street and house number", "location.street", "Gasse 5"),
+        Column("postal_code", "Neue Postleitzahl", "New postal code", "location.postal_code", "10179"),
+        Column("city", "Neuer Ort", "New city", "location.city", "Berlin"),
+        Column("area_code", "Vorwahl", "Area code", "numbers.area_code", "030", optional=True),
+        _DAY,
+    ),
+    Kind.CANCEL: (
+        _NUMBER,
+        Column("last_day", "Letzter Tag", "Last day", "last_day", "31.01.2027", optional=True),
+    ),
+    Kind.DETACH: (_NUMBER, _DAY),
 }
+
+
+BROKEN_RULE = "broken_rule"
+"""The code of an error in a cell whose allowed value is a `Reason`: the business rule that the row breaks."""
+OBSTACLE = "obstacle"
+"""The code of an error in a cell whose allowed value is a list: the code and facts of a `CannotClose`."""
 
 
 def column_of(kind: Kind, heading: str) -> str | None:
@@ -127,7 +159,11 @@ def cell_error_text(column: str, error: Sequence[Any]) -> str:
     `column` is the column's key; `error` is `[code, allowed]`: the broken rule, and the valid values or None.
     """
     code, allowed = error
-    if column == "effective_on" and isinstance(allowed, str):
+    if code == BROKEN_RULE:
+        return reason_text(Reason(allowed), locale())
+    if code == OBSTACLE:
+        return obstacle_text(CannotClose(*allowed), locale())
+    if column in ("effective_on", "last_day") and isinstance(allowed, str):
         allowed = date.fromisoformat(allowed)
     if column == "channels" and code not in RULES:
         # The API wants a number here; a file may leave it out.

@@ -1,11 +1,11 @@
-"""Reads bulk files: CSV or XLSX tables with one order, link request or change per row."""
+"""Reads bulk files: CSV or XLSX tables with one request per row."""
 
 from __future__ import annotations
 
 import io
 from dataclasses import dataclass
 
-from models.bulk.bulk import MOST_CHANGES, MOST_ROWS
+from models.bulk.bulk import MOST_ON_ACCOUNTS, MOST_ROWS, ON_ACCOUNTS
 from models.states import Kind
 from tasks.files.exported_tables import without_escape
 from tasks.files.uploaded_tables import Headings, Place, UnusableTable, open_table
@@ -17,7 +17,7 @@ LARGEST = 5_000_000
 
 def most_rows(kind: Kind) -> int:
     """Return the maximum number of rows in a file of this kind."""
-    return MOST_CHANGES if kind is Kind.CHANGE else MOST_ROWS
+    return MOST_ON_ACCOUNTS if kind in ON_ACCOUNTS else MOST_ROWS
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from models.accounts.accounts import Account
 from models.accounts.company_limits import Limit, limits_of
 from models.accounts.hierarchy import ensure_may_be_main
-from models.bulk.bulk import ACTIONS, MOST_CHANGES, MOST_ROWS, Bulk, bulks_of, own_bulk
+from models.bulk.bulk import ACTIONS, MOST_ON_ACCOUNTS, MOST_ROWS, Bulk, bulks_of, own_bulk
 from models.bulk.left_out import orders_repeated, record_left_out
 from models.bulk.preview import count_rows
 from models.bulk.progress import left_out_rows, progress_of, stuck_rows
@@ -38,11 +38,13 @@ from models.states import Kind, Reason, Status
 from tasks.files import exported_tables
 from tasks.files.uploaded_tables import UnusableTable
 from tasks.wording.company_limits import limit_text
+from tasks.wording.file_kinds import file_text
 from tasks.wording.labels import status_text
 from web.portal.bulk.columns import COLUMNS
 from web.portal.bulk.files import LARGEST, read_file
 from web.portal.bulk.left_out import left_out_table
 from web.portal.bulk.preview import preview_of, save_choices, save_corrections
+from web.portal.bulk.request_texts import button_text, sending_texts, tick_text
 from web.portal.bulk.row_checks import Checker
 from web.portal.bulk.texts import note_text, row_result_text, unusable_text
 from web.portal.page.downloads import table_file
@@ -109,19 +111,19 @@ def upload() -> AnyResponse | tuple[str, int]:
     return redirect(url_for("bulks.show", id=found.id), 303)
 
 
-@bulks.get("/vorlage-<any(order, link, change):kind>.<any(csv, xlsx):form>")
+@bulks.get(f"/vorlage-<any({', '.join(_KINDS)}):kind>.<any(csv, xlsx):form>")
 @login_required
 def template(kind: str, form: str) -> Response:
     """Download a template to fill in: the headings and one example row, as CSV or XLSX.
 
-    `kind` is "order", "link" or "change", `form` is "csv" or "xlsx".
+    `kind` is the kind of the rows' requests, such as "order", `form` is "csv" or "xlsx".
     """
     columns = COLUMNS[Kind(kind)]
     rows: list[list[exported_tables.Cell]] = [
         [column.title(locale()) for column in columns],
         [column.example for column in columns],
     ]
-    return table_file(rows, form, f"{_('Template')}-{_kind_word(Kind(kind))}", _("Template"))
+    return table_file(rows, form, f"{_('Template')}-{file_text(Kind(kind), locale())}", _("Template"))
 
 
 @bulks.get("/<uuid:id>")
@@ -149,9 +151,14 @@ def show(id: uuid.UUID) -> str:
             most_named=NAMED,
             told=told,
             note_text=note_text,
-            kind_word=_kind_word(found.kind),
+            kind_word=file_text(found.kind, locale()),
+            said=sending_texts(found.kind, preview.changed) if preview.changed is not None else (),
+            button=button_text(found.kind, preview.ordered),
+            tick=tick_text(found.kind, preview.ordered),
         )
-    return render_template("bulk/progress.html", bulk=found, live=_live(facts), kind_word=_kind_word(found.kind))
+    return render_template(
+        "bulk/progress.html", bulk=found, live=_live(facts), kind_word=file_text(found.kind, locale())
+    )
 
 
 @bulks.post("/<uuid:id>")
@@ -170,7 +177,7 @@ def save(id: uuid.UUID) -> AnyResponse:
             if wrong:
                 flash(_("Saved. Some cells are still wrong."), "warning")
             else:
-                flash(_("Saved. Every cell of the rows to be ordered is right now."))
+                flash(_("Saved. Every cell of the rows to be sent is right now."))
     return redirect(url_for("bulks.show", id=id), 303)
 
 
@@ -180,9 +187,10 @@ def send(id: uuid.UUID) -> AnyResponse:
     """Send the file: schedule its rows to become requests, and redirect to the file's page.
 
     First save which rows the user leaves out. Nothing is sent if a cell is wrong or no row is left to send. The same
-    applies if the rows, the prices or the rows left out have changed since the page was shown. The orders get the
-    prices that the page showed. Safe to run twice: the second call changes nothing. Answers 404 if there is no such
-    file, or if the user may not create requests of its kind for its account.
+    applies if the rows, the prices or the rows left out have changed since the page was shown, or if the box before
+    what cannot be undone is not ticked. The orders get the prices that the page showed. Safe to run twice: the second
+    call changes nothing. Answers 404 if there is no such file, or if the user may not create requests of its kind for
+    its account.
     """
     now = resources().clock()
     with resources().database.transaction() as session:
@@ -193,9 +201,12 @@ def send(id: uuid.UUID) -> AnyResponse:
             preview = preview_of(session, found, 0)
             if preview.wrong_cells or not preview.ordered:
                 return redirect(url_for("bulks.show", id=id), 303)
+            if tick_text(found.kind, preview.ordered) and not request.form.get("meant"):
+                flash(_("Nothing is sent yet: please tick the box above the button."), "warning")
+                return redirect(url_for("bulks.show", id=id), 303)
             if request.form.get("shown") != preview.fingerprint:
                 flash(
-                    _("The order or a price has changed since this page was shown. Please check it once more."),
+                    _("The content or a price has changed since this page was shown. Please check it once more."),
                     "warning",
                 )
                 return redirect(url_for("bulks.show", id=id), 303)
@@ -232,7 +243,7 @@ def delete(id: uuid.UUID) -> AnyResponse:
         found = own_bulk(session, id, principal(), lock=True)
         if found.sent_at is None:
             session.delete(found)
-            flash(_("The file is deleted. Nothing was ordered."))
+            flash(_("The file is deleted. Nothing was sent."))
     return redirect(url_for("bulks.start"), 303)
 
 
@@ -256,7 +267,7 @@ def refuse(error: RuleBroken) -> tuple[str, int]:
 
 @bulks.errorhandler(Forbidden)
 def forbid(_error: Forbidden) -> tuple[str, int]:
-    """Show a page (status 403) that says that the user may not order sub-accounts or request links for the account."""
+    """Show a page (status 403) that says that the user may not send files for the account."""
     record_refused_right()
     return render_template("orders/refused.html", reason=None, Reason=Reason), 403
 
@@ -280,13 +291,13 @@ def _known_file_text(found: Bulk, name: str) -> str:
     if name == found.file_name:
         return str(
             _(
-                "This file was sent already on %(moment)s. Nothing was ordered again; this is what became of it.",
+                "This file was sent already on %(moment)s. Nothing was sent again; this is what became of it.",
                 moment=at,
             )
         )
     said = _(
         "“%(name)s” has the same content as the file “%(before)s”, which was sent already on %(moment)s. Nothing was "
-        "ordered again; this is what became of its rows.",
+        "sent again; this is what became of its rows.",
         name=name,
         before=found.file_name,
         moment=at,
@@ -338,12 +349,12 @@ def _start(kind: str | None, wrong: str, number: str | None) -> str:
         "bulk/start.html",
         account=account,
         before=before,
-        kinds={found: _kind_word(found) for found in _KINDS if may(principal(), ACTIONS[found], account)},
+        kinds={found: file_text(found, locale()) for found in _KINDS if may(principal(), ACTIONS[found], account)},
         columns=COLUMNS,
         chosen=kind,
         wrong=wrong,
         most=MOST_ROWS,
-        most_changes=MOST_CHANGES,
+        most_on_accounts=MOST_ON_ACCOUNTS,
         megabytes=LARGEST // 1_000_000,
     )
 
@@ -382,8 +393,3 @@ def _live(facts: Mapping[str, Any]) -> LiveParts:
 
 def _in_order(by_status: Mapping[Status, int]) -> list[tuple[Status, int]]:
     return sorted(by_status.items(), key=lambda item: list(Status).index(item[0]))
-
-
-def _kind_word(kind: Kind) -> str:
-    words = {Kind.ORDER: _("Bulk order"), Kind.LINK: _("Bulk link"), Kind.CHANGE: _("Bulk change")}
-    return str(words[kind])

@@ -14,15 +14,23 @@ from flask import (
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.bulk.bulk import Bulk, BulkRow, RowChoice, rows_of
+from models.bulk.bulk import ON_ACCOUNTS, Bulk, BulkRow, RowChoice, rows_of
 from models.bulk.left_out import RowNote, choose_rows, lines_not_ordered, notes_of, rows_left_out
-from models.bulk.preview import content_of, costs_of_changes, count_rows, days_of_orders, outdated_rows, products_in
+from models.bulk.preview import (
+    content_of,
+    costs_before_and_after,
+    count_rows,
+    days_of_orders,
+    outdated_rows,
+    products_in,
+)
 from models.bulk.uploads import mend
 from models.contracts.costs import Amount, Costs
 from models.orders.baskets import basket_of
 from models.proofs.order_placement import OrderDays
 from models.states import Kind
 from web.portal.bulk.columns import COLUMNS, Cells, Column, cell_error_text, decrypted_cells
+from web.portal.bulk.request_texts import effect_text
 from web.portal.bulk.row_checks import Checker
 from web.portal.bulk.texts import wrong_cells_text
 from web.portal.page.login_session import principal
@@ -48,7 +56,9 @@ class ShownRow:
     wrong_text: str
     """All errors in one text, each with the heading of its column."""
     monthly: tuple[int, int] | None
-    """What a contract costs a month, net in cents, before and after its change; None for other kinds of rows."""
+    """What the contract costs a month, net in cents, before and after the request; None for other kinds of rows."""
+    effect: str
+    """What the request does, beyond what the cells say; empty if they say it all, or the row is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +88,7 @@ class Preview:
     after: int
     days: OrderDays | None
     changed: tuple[int, int, int] | None
-    """For a file of changes without wrong rows, in cents, net: monthly before, monthly after, and one-off."""
+    """For a file about accounts without wrong rows, in cents, net: monthly before, monthly after, and one-off."""
 
     @property
     def before(self) -> int:
@@ -119,6 +129,16 @@ class Preview:
         return self.ordered - sum(count for _day, count in self.days.days) if self.days is not None else 0
 
     @property
+    def has_costs(self) -> bool:
+        """Return whether the table has the monthly costs of each row before and after."""
+        return self.bulk.kind in ON_ACCOUNTS - {Kind.DETACH}
+
+    @property
+    def has_effects(self) -> bool:
+        """Return whether the table says what each row does (`effect_text`)."""
+        return self.bulk.kind in ON_ACCOUNTS - {Kind.CHANGE}
+
+    @property
     def fingerprint(self) -> str:
         """Return a hash of what the user confirms by sending the file: rows, which of them are left out, and prices.
 
@@ -156,7 +176,7 @@ def preview_of(session: Session, bulk: Bulk, after: int) -> Preview:
         _costs(session, bulk, but, now) if priced else None,
         listed[-1].line if len(listed) == AT_ONCE else 0,
         days_of_orders(session, bulk, but, principal(), now, usual) if priced else None,
-        costs_of_changes(session, bulk, but) if bulk.kind is Kind.CHANGE and not wrong_rows else None,
+        costs_before_and_after(session, bulk, but) if bulk.kind in ON_ACCOUNTS and not wrong_rows else None,
     )
 
 
@@ -197,7 +217,8 @@ def _shown_row(kind: Kind, row: BulkRow, note: RowNote | None) -> ShownRow:
     told = wrong_cells_text(kind, row.errors or {})
     draft = row.draft or {}
     monthly = (draft["monthly_before"], draft["monthly_after"]) if "monthly_before" in draft else None
-    return ShownRow(row.line, decrypted_cells(resources().vault, row.cells), wrong, note, told, monthly)
+    effect = effect_text(kind, draft) if draft else ""
+    return ShownRow(row.line, decrypted_cells(resources().vault, row.cells), wrong, note, told, monthly, effect)
 
 
 def _costs(session: Session, bulk: Bulk, but: Collection[int], now: datetime) -> Costs:
@@ -215,8 +236,8 @@ def _recheck(session: Session, bulk: Bulk) -> None:
     For example, a product of the row was withdrawn since, or an option needs details by now. Locks the file, and does
     nothing if it is sent already.
     """
-    if bulk.kind is Kind.CHANGE:
-        _recheck_changes(session, bulk)
+    if bulk.kind in ON_ACCOUNTS:
+        _recheck_account_rows(session, bulk)
         return
     if bulk.kind is not Kind.ORDER or not (rows := outdated_rows(session, bulk, resources().clock())):
         return
@@ -233,8 +254,8 @@ def _recheck(session: Session, bulk: Bulk) -> None:
         mend(session, bulk, checker.check([(row.line, row.cells) for row in rows]))
 
 
-def _recheck_changes(session: Session, bulk: Bulk) -> None:
-    """Check the rows of a file of changes again, and save those whose costs or errors differ by now.
+def _recheck_account_rows(session: Session, bulk: Bulk) -> None:
+    """Check the rows of a file about accounts again, and save those whose quotes or errors differ by now.
 
     A contract can change in many ways meanwhile, so all rows are looked at. Locks the file if anything differs, and
     does nothing if it is sent already.

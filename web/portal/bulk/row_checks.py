@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.bulk.bulk import as_facts
+from models.bulk.bulk import ON_ACCOUNTS, as_facts
 from models.bulk.uploads import CheckedRow
 from models.contracts.catalogue import Product, ProductKind, orderable_products
 from models.emails import name_and_email
@@ -34,8 +34,8 @@ from models.telephony.high_risk import ensure_usual_fallback
 from models.values import Locale, typed_customer_number
 from models.vault import Vault
 from tasks.wording.fields import RULES
+from web.portal.bulk.account_rows import check_account_rows
 from web.portal.bulk.cell_checks import Errors, faults_of, number_or_text, refuse, validate
-from web.portal.bulk.change_rows import check_changes
 from web.portal.bulk.columns import Cells
 from web.request_bodies import LinkBody, LocalUserBody, OrderBody
 
@@ -47,9 +47,8 @@ _CONTACT = frozenset({"contact", "ansprechperson", "kontakt"})
 class Checker:
     """Checks the rows of an uploaded bulk file: turns each into the draft of a request, or lists its wrong cells.
 
-    `main` is the main account for which the file is, `kind` says whether the rows are orders, link requests or
-    changes. `locale` is the language saved with an order. `vault` encrypts link codes. A product in a row must be one
-    that can be ordered at `now`.
+    `main` is the main account for which the file is, `kind` is that of the rows' requests. `locale` is the language
+    saved with an order. `vault` encrypts link codes. A product in a row must be one that can be ordered at `now`.
     """
 
     session: Session
@@ -69,8 +68,8 @@ class Checker:
         if self.kind is Kind.ORDER:
             self._offered = {product.key: product for product in orderable_products(self.session, self.now)}
             return [self._order(line, cells) for line, cells in rows]
-        if self.kind is Kind.CHANGE:
-            return check_changes(self.session, self.main, self.locale, self.now, rows)
+        if self.kind in ON_ACCOUNTS:
+            return check_account_rows(self.session, self.main, self.kind, self.locale, self.now, rows)
         numbers = {typed_customer_number(cells["customer_number"]) or "" for _line, cells in rows}
         ours = set(
             self.session.scalars(

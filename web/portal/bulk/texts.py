@@ -32,7 +32,7 @@ def unusable_text(error: UnusableTable, kind: Kind) -> str:
     """
     titles = [column.title(locale()) for column in COLUMNS[kind] if column.key in error.columns]
     reasons = {
-        "empty": _("The file has no rows. The first row has the headings, every other row is one sub-account."),
+        "empty": _("The file has no rows. The first row has the headings, every other row is one account."),
         "too_large": _("The file is larger than %(megabytes)s MB.", megabytes=LARGEST // 1_000_000),
         "too_many_rows": _("The file has more than %(most)s rows. Please divide it.", most=counted(most_rows(kind))),
         "no_columns": _("These columns are missing: %(columns)s. Take the template.", columns=", ".join(titles)),
@@ -84,11 +84,11 @@ def row_result_text(row: BulkRow, found: Request | None, repeated: Mapping[bytes
     elif row.fate is RowFate.REPEATED:
         line, bulk = repeated.get(row.key or b"", (0, None))
         if bulk is None:
-            said = _("Ordered before with the same content; not ordered again.")
+            said = _("Sent before with the same content; not sent again.")
         elif bulk.id == row.bulk_id:
-            said = _("The same as line %(line)s; not ordered again.", line=line)
+            said = _("The same as line %(line)s; not sent again.", line=line)
         else:
-            said = _("Ordered before with the file “%(file)s”; not ordered again.", file=bulk.file_name)
+            said = _("Sent before with the file “%(file)s”; not sent again.", file=bulk.file_name)
     else:
         assert found is not None
         said = status_text(found.status, locale())
@@ -107,7 +107,7 @@ def note_text(note: RowNote) -> str:
     if note.chosen:
         said = _("Left out by you")
     elif note.before is not None:
-        said = _("Left out: ordered before with the file “%(file)s”", file=note.before.file_name)
+        said = _("Left out: sent before with the file “%(file)s”", file=note.before.file_name)
     elif note.repeats is not None:
         said = _("Left out: the same as line %(line)s", line=note.repeats)
     elif note.account is not None:
@@ -152,15 +152,20 @@ def _refusal_text(row: BulkRow) -> str:
 def _refusals() -> Mapping[str, str]:
     return {
         BY_PERSON: _("Left out on the page before the file was sent"),
-        "internal_error": _("This row could not be ordered because of a fault of ours. Please send it again."),
+        "internal_error": _("This row could not be processed because of a fault of ours. Please send it again."),
         "forbidden": _("The person who sent the file may not do that any more."),
+        "not_of_company": _("The account does not belong to your main account any more."),
         "already_requested": _("A request for this customer number is running already."),
-        "asked_too_often": _("The administrators have been asked often enough for now."),
+        "asked_too_often": _("That was asked for often enough for now. Please try again tomorrow."),
         "too_many_wrong_codes": _("Too many link codes of your account were wrong today. Try this row again tomorrow."),
+        "obstacle_has_sub_accounts": _("The account has sub-accounts by now. It ends only when none is left."),
+        "obstacle_request_runs": _("The account has orders or link requests that are running."),
+        "obstacle_bulk_runs": _("A file of the account is being worked on."),
+        "obstacle_billed_together": _("The account pays for others by a collective invoice."),
         "own_account": field_error(locale(), "customer_number", "own_account"),
         "prices_changed": _(
-            "The contract or a price has changed since the page was shown, so nothing was changed. Please change this"
-            " contract on the page of its account."
+            "The contract or a price has changed since the page was shown, so nothing was done. Please ask for it on"
+            " the page of the account."
         ),
         "unknown_product": _("This product is not offered any more."),
         "unknown_block_size": _("This product is not offered any more."),

@@ -19,7 +19,7 @@ STEP_TITLES: Mapping[str, LazyString] = {
     "users.company_factor": lazy_gettext("Second factor for everybody"),
     "users.approval_limit": lazy_gettext("Approval by a second person"),
     "approvals.decide": lazy_gettext("Approve or refuse"),
-    "approvals.decide_file_orders": lazy_gettext("Approve or refuse a file's orders"),
+    "approvals.decide_file_orders": lazy_gettext("Approve or refuse the requests of a file"),
     "office.administrator": lazy_gettext("Name an administrator"),
     "office.reset_factors": lazy_gettext("Reset the second factor"),
     "link_codes.create": lazy_gettext("Create a link code"),

@@ -37,6 +37,8 @@ from models.requests.approvals import (
 from models.requests.request_rights import concerns
 from models.requests.requests import Request
 from models.states import Kind
+from tasks.wording.file_kinds import file_text
+from web.portal.page.locale import locale
 from web.portal.page.login_session import principal
 from web.portal.page.typed_fields import strip
 from web.resources import resources
@@ -92,11 +94,16 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class WaitingFile:
-    """An uploaded file of orders, and how many of them wait for an approval, until when at the earliest."""
+    """An uploaded file, and how many of its requests wait for an approval, until when at the earliest."""
 
     bulk: Bulk
     sender: User | None
     found: FileToApprove
+
+    @property
+    def kind(self) -> str:
+        """Return the displayed name of the file's kind."""
+        return file_text(self.bulk.kind, locale())
 
 
 @approvals.get("/freigaben")
@@ -183,8 +190,8 @@ def decide_file_orders(id: UUID) -> Response | tuple[str, int]:
             # Somebody else was faster.
             flash(
                 ngettext(
-                    "%(num)s order did not wait for that any more.",
-                    "%(num)s orders did not wait for that any more.",
+                    "%(num)s request did not wait for that any more.",
+                    "%(num)s requests did not wait for that any more.",
                     late,
                 ),
                 "warning",
@@ -192,8 +199,8 @@ def decide_file_orders(id: UUID) -> Response | tuple[str, int]:
         if rest:
             flash(
                 ngettext(
-                    "%(num)s order of the file still waits: please send your decision for it, too.",
-                    "%(num)s orders of the file still wait: please send your decision for them, too.",
+                    "%(num)s request of the file still waits: please send your decision for it, too.",
+                    "%(num)s requests of the file still wait: please send your decision for them, too.",
                     len(rest),
                 ),
                 "warning",

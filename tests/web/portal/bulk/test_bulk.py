@@ -152,7 +152,7 @@ def test_sent_once_however_often_it_is_pressed_or_uploaded(signed: Front, back: 
     work(signed, back)
     assert orders(signed) == 14
     page = signed.client.get(longer).text
-    assert "nicht noch einmal bestellt" in page
+    assert "gesendet; nicht noch einmal." in page
     assert_valid(page)
 
 
@@ -192,13 +192,13 @@ def test_a_file_of_which_all_was_ordered_before_cannot_be_sent(signed: Front, ba
     work(signed, back)
     address = opened(signed, as_csv([HEAD, row(2), row(1), row(1)]))
     page = signed.client.get(address).text
-    assert "3 Zeilen wurden mit demselben Inhalt schon" in page and "Es bleibt nichts zu bestellen" in page
+    assert "3 Zeilen wurden mit demselben Inhalt schon" in page and "Es bleibt nichts zu senden" in page
     assert "zahlungspflichtig" not in page and "wiederholen" not in page
     assert_valid(page)
     press(signed, address)
     work(signed, back)
     assert orders(signed) == 2
-    assert "Es bleibt nichts zu bestellen" in signed.client.get(address).text
+    assert "Es bleibt nichts zu senden" in signed.client.get(address).text
 
 
 def test_a_file_is_for_the_account_that_its_page_was_about(signed: Front) -> None:

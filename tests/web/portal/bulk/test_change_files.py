@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import attach
-from models.bulk.bulk import MOST_CHANGES, BulkRow
+from models.bulk.bulk import MOST_ON_ACCOUNTS, BulkRow
 from models.contracts.catalogue import Product
 from models.contracts.contracts import ContractItem
 from models.db.session import Database
@@ -95,7 +95,7 @@ def test_a_file_changes_contracts_at_once_and_on_a_day(front: Front, back: Back,
     address = opened(front, content, kind="change", name="Tarife.csv")
     text = plain(page_of(front, address))
     assert "2 Zeilen, und jedes Feld stimmt." in text
-    assert "bisher 59,80 €, mit den Änderungen 199,80 €; dazu einmalig 198,00 €" in text
+    assert "bisher 59,80 €, danach 199,80 €; dazu einmalig 198,00 €" in text
     assert text.count("29,90 € 99,90 €") == 2
     assert not asked(front)
     assert press(front, address).status_code == 303
@@ -104,13 +104,13 @@ def test_a_file_changes_contracts_at_once_and_on_a_day(front: Front, back: Back,
     first, second = asked(front)
     assert (first.status, second.status) == (Status.COMPLETED, Status.ACKNOWLEDGED)
     assert channels(front) == [30, 4]
-    mails = [mail.subject for mail in back.mailer.sent if "Sammel" in mail.subject]
-    assert mails == [f"Wir haben Ihre Sammeländerung für {front.main.customer_number} erhalten: 2 von 2"]
+    mails = [mail.subject for mail in back.mailer.sent if "Vertragsänderungen" in mail.subject]
+    assert mails == [f"Wir haben Ihre Datei mit Vertragsänderungen für {front.main.customer_number} erhalten: 2 von 2"]
     back.clock.now = second.effective_at
     run(back)
     assert channels(front) == [30, 50]
-    mails = [mail.subject for mail in back.mailer.sent if "Sammel" in mail.subject]
-    assert mails[1:] == [f"Sammeländerung für {front.main.customer_number} abgeschlossen: 2 von 2"]
+    mails = [mail.subject for mail in back.mailer.sent if "Vertragsänderungen" in mail.subject]
+    assert mails[1:] == [f"Datei mit Vertragsänderungen für {front.main.customer_number} abgeschlossen: 2 von 2"]
     assert "Alle Zeilen sind abgeschlossen" in plain(page_of(front, address))
     with front.database.transaction() as session:
         deeds = [entry.deed for entry in entries_of_deeds(session)]
@@ -164,7 +164,7 @@ def test_every_wrong_cell_is_named_with_a_way_out(front: Front, numbers: list[st
     for said in (
         "Möglich sind: trunk-2, trunk-10, trunk-50", "1 bis 2 gleichzeitige Gespräche", "So ist es schon",
         "Dieser Tag ist vorbei", "Diesen SIP-Trunk hat der Account nicht", f"Möglich sind: {user(2)}, {user(4)}",
-        "Das ist weder Ihr Hauptaccount noch ein Nebenaccount", "ändert diesen SIP-Trunk schon",
+        "Das ist weder Ihr Hauptaccount noch ein Nebenaccount", "Um diesen SIP-Trunk geht es schon",
     ):  # fmt: skip
         assert said in text, said
     assert text.count("Das ist weder Ihr Hauptaccount") == 2
@@ -190,7 +190,7 @@ def test_costs_that_change_are_shown_again_and_never_agreed_unseen(
         session.get_one(Product, "trunk-50").monthly_cents = 10_990
     answer = post(front, address + "/senden", shown=shown)
     assert answer.status_code == 303 and not asked(front)
-    assert "mit den Änderungen 219,80 €" in plain(page_of(front, address))
+    assert "danach 219,80 €" in plain(page_of(front, address))
     press(front, address)
     # Before the worker comes, the price changes once more.
     with front.database.transaction() as session:
@@ -213,14 +213,14 @@ def test_a_second_person_approves_the_changes_of_a_file_together(front: Front, b
     run(back)
     assert [one.reason for one in asked(front)] == [Reason.APPROVAL_AWAITED] * 2
     mails = [mail.subject for mail in back.mailer.sent if "freigeben" in mail.subject]
-    assert mails == [f"Bitte freigeben: Änderungen einer Datei, Kundennummer {front.main.customer_number}"]
-    assert "2 Änderungen warten." in second.get("/freigaben").text
+    assert mails == [f"Bitte freigeben: Datei mit Vertragsänderungen, Kundennummer {front.main.customer_number}"]
+    assert "2 Anfragen warten." in second.get("/freigaben").text
     path = f"/freigaben/datei/{address.rpartition('/')[2]}"
     assert front.client.get(path).status_code == 404
     page = second.get(path).text
     assert_valid(page)
     text = plain(page)
-    assert "Wartende Änderungen 2" in text and "140,00 € mehr im Monat" in text
+    assert "Wartende Anfragen 2" in text and "140,00 € mehr im Monat" in text
     assert channels(front) == [4, 4]
     assert press_form(second, path, page, decision="approve").location == "/freigaben"
     run(back)
@@ -255,7 +255,7 @@ def test_a_sender_who_may_not_any_more_changes_nothing(front: Front, back: Back,
 
 
 def test_a_file_has_500_changes_at_most(front: Front, numbers: list[str]) -> None:
-    content = changes(*([numbers[0], "", "trunk-50", "", ""] for _ in range(MOST_CHANGES + 1)))
+    content = changes(*([numbers[0], "", "trunk-50", "", ""] for _ in range(MOST_ON_ACCOUNTS + 1)))
     answer = upload(front, content, kind="change")
     assert answer.status_code == 422 and "mehr als 500 Zeilen" in answer.text
 

@@ -57,7 +57,7 @@ def test_who_signs_in_or_how_calls_arrive_does_not_make_it_another_order(signed:
     work(signed, back)
     named = [[*HEAD, "Benutzer am Standort", "Anrufzustellung"], [*row(1), "Ansprechperson", "Rufnummer"]]
     page = signed.client.get(opened(signed, as_csv(named), name="B.csv")).text
-    assert "Es bleibt nichts zu bestellen" in page
+    assert "Es bleibt nichts zu senden" in page
 
 
 def test_the_fallback_needs_a_mobile_number_and_the_number_its_option(signed: Front, back: Back) -> None:

@@ -51,16 +51,16 @@ def test_a_location_that_is_there_already_is_left_out(signed: Front, back: Back)
     assert_valid(page)
     assert "von 2 Bestellungen sind abgeschlossen. 3 Zeilen der Datei" in page
     assert f"wie Nebenaccount {ordered}" in page and "wie Zeile 4, aber andere" in page
-    assert "Gleich wie Zeile 4; nicht noch einmal bestellt." in page
+    assert "Wie Zeile 4; nicht noch einmal gesendet." in page
     assert orders(signed) == 3
     # The same rows in another file are left out, and the earlier file is named.
     more = opened(signed, as_csv([HEAD, row(2), row(9)]), name="mehr.csv")
     page = signed.client.get(more).text
-    assert notes(page) == ["2 Ausgelassen: schon bestellt mit der Datei Filialen.csv", "3"]
+    assert notes(page) == ["2 Ausgelassen: schon gesendet mit der Datei Filialen.csv", "3"]
     assert f'<a href="{address}">Filialen.csv</a>' in page and "nennt einen Standort" not in page
     press(signed, more)
     work(signed, back)
-    assert "Schon bestellt mit der Datei „Filialen.csv“" in signed.client.get(more).text
+    assert "Schon mit der Datei „Filialen.csv“ gesendet" in signed.client.get(more).text
 
 
 def chosen(front: Front, address: str, *, without: Collection[int] = ()) -> dict[str, list[str]]:
@@ -129,7 +129,7 @@ def test_rows_left_out_come_back_as_a_file_with_reasons(signed: Front, back: Bac
     assert head[-2:] == ["Zeile", "Grund"]
     assert [line[-2] for line in rows] == ["4", "5"]
     assert "Das ist keine vollständige E-Mail-Adresse." in rows[0][-1]
-    assert rows[1][-1] == "Gleich wie Zeile 3; nicht noch einmal bestellt."
+    assert rows[1][-1] == "Wie Zeile 3; nicht noch einmal gesendet."
     mended = [[cell.replace("hanna@", "hanna@example.com") for cell in line] for line in rows[:1]]
     again = opened(signed, as_csv([head, *mended]), name="Rest.csv")
     page = signed.client.get(again).text

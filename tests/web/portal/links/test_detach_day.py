@@ -103,7 +103,7 @@ def test_the_other_side_chooses_an_earlier_day_only(front: Front, site: Site) ->
     refused = press(front, f"{site.path}/loesen", **typed)
     assert refused.status_code == 422
     assert_valid(refused.text)
-    assert f"Die andere Seite hat die Lösung für den {WORDS} vorgemerkt." in plain(refused.text)
+    assert f"Die andere Seite hat die Loslösung für den {WORDS} vorgemerkt." in plain(refused.text)
     plan(front, site, "")
     [asked] = running(front)
     assert (asked.effective_on, asked.by_sub_account) == (None, True)

@@ -45,7 +45,7 @@ def test_a_person_gets_all_of_their_data_for_their_password(front: Front, back: 
     assert next(iter(data)) == "Zu dieser Datei" and "DSGVO" in data["Zu dieser Datei"]
     assert data["Sie"]["E-Mail-Adresse"] == front.manager.email
     assert data["Ihre Rollen"] == [{"Kundennummer": front.main.customer_number, "Rolle": "administrator"}]
-    assert len(data["Wo Sie angemeldet sind"]) == 1 and len(data["API-Tokens, die Sie erstellt haben"]) == 1
+    assert len(data["Wo Sie angemeldet sind"]) == 1 and len(data["API-Token, die Sie erstellt haben"]) == 1
     assert len(data["Ihre Bestellungen und Verknüpfungsanfragen"]) == 1
     contact_of = data["Standorte, deren Ansprechperson Sie sind"]
     assert [found["Name der Ansprechperson"] for found in contact_of] == ["Hanna Palmer"]

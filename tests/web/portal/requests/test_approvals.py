@@ -162,7 +162,7 @@ def test_a_decision_for_which_there_was_no_time_is_asked_for_again(
     monkeypatch.setattr(approvals, "FILE_CHUNK", 2)
     assert press(second, path, second.get(path).text, decision="approve").location == path
     page = second.get(path).text
-    assert "1 Bestellung der Datei wartet noch" in page
+    assert "1 Anfrage der Datei wartet noch" in page
     assert press(second, path, page, decision="approve").location == LIST
     assert second.get(path).status_code == 404
 
@@ -174,12 +174,12 @@ def test_the_orders_of_a_file_are_decided_on_together(front: Front, back: Back, 
         assert reasons == [Reason.APPROVAL_AWAITED] * 3
     asked = [mail for mail in back.mailer.sent if "freigeben" in mail.subject]
     assert [mail.recipient_address for mail in asked] == ["zweite@firma.example"]
-    assert f"Bestellungen einer Datei, Kundennummer {front.main.customer_number}" in asked[0].subject
+    assert f"Datei mit Bestellungen, Kundennummer {front.main.customer_number}" in asked[0].subject
     assert re.search(r"warten: ?\s*3", asked[0].text)
     assert front.client.get(f"{LIST}/datei/{id}").status_code == 404
     listed = second.get(LIST).text
     assert_valid(listed)
-    assert "3 Bestellungen warten." in listed
+    assert "3 Anfragen warten." in listed
     page = second.get(f"{LIST}/datei/{id}").text
     assert_valid(page)
     assert press(second, f"{LIST}/datei/{id}", page, decision="approve").location == LIST

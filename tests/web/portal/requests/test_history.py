@@ -60,7 +60,7 @@ def test_a_row_says_kind_location_requester_and_status(front: Front, numbers: di
     for words in (
         "Bestellung · Kundennummer",
         "Verknüpfungsanfrage · Kundennummer",
-        "Lösung vom Hauptaccount · Kundennummer",
+        "Loslösung vom Hauptaccount · Kundennummer",
         "<p>Filiale Spree, Berlin</p>",
         "<p>Lager Süd, Köln</p>",
         "Beauftragt von Jörg Kollege",
