@@ -408,26 +408,30 @@ def _send_file(session: Session, scene: Scene) -> None:
     file.send(NOW)
     file.lease, file.due_at = LEASE, NOW + timedelta(days=1)
     session.flush()
-    scene.ids["file"] = file.id
+    scene.ids[f"file {Kind.ORDER}"] = file.id
 
 
 def _send_row(kind: Kind, facts: Callable[[Scene], dict[str, Any]]) -> Callable[[Session, Scene], None]:
     """Return what sends a file of this kind with one row about the scene's account, as `facts` says.
 
-    The worker finds what the row has been sent with, so it places a request.
+    The worker finds what the row has been sent with, so it places a request, unless something stands in its way.
     """
 
     def send(session: Session, scene: Scene) -> None:
         account = scene.account(session)
         typed = {"customer_number": account.customer_number, **facts(scene)}
-        draft = quote_row(session, scene.person, account, kind, typed, "de", NOW)
+        try:
+            draft = quote_row(session, scene.person, account, kind, typed, "de", NOW)
+        except DomainError:
+            # What another operation has prepared stands in the way: the worker finds it, too.
+            draft = {**typed, "shown": ""}
         main = session.get_one(Account, account.main_id) if kind is Kind.DETACH else account
         prints = fingerprints_of(VAULT, kind, [{"row": "1"}])
         file = keep_file(session, scene.person, main, kind, "Viele.csv", prints, [CheckedRow(2, {}, None, draft)], NOW)
         file.send(NOW)
         file.lease, file.due_at = LEASE, NOW + timedelta(days=1)
         session.flush()
-        scene.ids["file"] = file.id
+        scene.ids[f"file {kind}"] = file.id
 
     return send
 
@@ -441,8 +445,17 @@ def _numbered(scene: Scene) -> dict[str, Any]:
     return {"sip_user": None, "area_code": "0521", "block_size": 1, "effective_on": scene.day(20).isoformat()}
 
 
-def _place_file(pipeline: Pipeline, scene: Scene) -> None:
-    place._place_batch(pipeline.runtime, scene.ids["file"], LEASE)
+def _place_file(kind: Kind) -> Callable[[Pipeline, Scene], None]:
+    def place_rows(pipeline: Pipeline, scene: Scene) -> None:
+        place._place_batch(pipeline.runtime, scene.ids[f"file {kind}"], LEASE)
+
+    return place_rows
+
+
+def _file_of(
+    kind: Kind, facts: Callable[[Scene], dict[str, Any]], at: tuple[str, ...] = ("linked", "alone")
+) -> Operation:
+    return Operation(None, _send_row(kind, facts), at, _place_file(kind))
 
 
 def _claim_order(session: Session, scene: Scene) -> None:
@@ -571,15 +584,11 @@ OPERATIONS = {
     "attach": Operation(_worked_on("link"), _prepared("link", _link), _ALONE),
     "take a link request back": Operation(_taken_back("free link"), _free("free link", _link), _ALONE),
     "order": Operation(_order, None, _ORDERED),
-    "place a file": Operation(None, _send_file, _ORDERED, _place_file),
-    "place a file of changes": Operation(None, _send_row(Kind.CHANGE, _changed), whole=_place_file),
-    "place a file of numbers": Operation(None, _send_row(Kind.NUMBERS, _numbered), whole=_place_file),
-    "place a file of cancellations": Operation(
-        None, _send_row(Kind.CANCEL, lambda _: {"last_day": None}), whole=_place_file
-    ),
-    "place a file of detachments": Operation(
-        None, _send_row(Kind.DETACH, lambda _: {"effective_on": None}), _LINKED, _place_file
-    ),
+    "place a file": Operation(None, _send_file, _ORDERED, _place_file(Kind.ORDER)),
+    "place a file of changes": _file_of(Kind.CHANGE, _changed),
+    "place a file of numbers": _file_of(Kind.NUMBERS, _numbered),
+    "place a file of cancellations": _file_of(Kind.CANCEL, lambda _: {"last_day": None}),
+    "place a file of detachments": _file_of(Kind.DETACH, lambda _: {"effective_on": None}, _LINKED),
     "verify an order": Operation(_worked_on("order"), _claim_order, _ORDERED),
     "cancel an order": Operation(_taken_back("order"), None, _ORDERED),
     "confirm a contact": Operation(_confirm, None, _ORDERED),
