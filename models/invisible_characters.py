@@ -19,6 +19,7 @@ _KEPT_IN_EMOJI = re.compile("[\U0001f3f4][\U000e0030-\U000e007a]{1,6}\U000e007f|
 
 _SKIN_TONES = "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 _LEFT_RIGHT_ARROW = "\u2194"
+_MOST_MARKS = 30
 _SPACES = re.compile("[\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u2800\u3000]")
 
 
@@ -26,11 +27,24 @@ def typed_text(text: str) -> str:
     """Normalise a typed text: remove invisible characters, and use plain spaces and composed characters (NFC).
 
     Copied text often brings along zero-width and non-breaking spaces, soft hyphens and marks of direction. Kept are
-    invisible characters that an emoji or a letter needs, spaces at the ends, and line breaks (CR and LF).
+    invisible characters that an emoji or a letter needs, spaces at the ends, and line breaks (CR and LF). Of more than
+    30 combining marks in a row only 30 are kept: no language has more (Unicode Standard Annex 15, stream-safe text).
     """
     if text.isascii():
         return text
-    return unicodedata.normalize("NFC", _SPACES.sub(" ", without_invisible(text)))
+    return unicodedata.normalize("NFC", _without_long_runs(_SPACES.sub(" ", without_invisible(text))))
+
+
+def _without_long_runs(text: str) -> str:
+    # To put marks in order takes time by the square of their number: half a minute for a form full of them.
+    if len(text) <= _MOST_MARKS:
+        return text
+    run, kept = 0, []
+    for character in text:
+        run = run + 1 if unicodedata.category(character)[0] == "M" else 0
+        if run <= _MOST_MARKS:
+            kept.append(character)
+    return "".join(kept)
 
 
 def without_invisible(text: str) -> str:

@@ -32,7 +32,7 @@ from models.requests.contract_end import running_cancellation
 from models.requests.effective_days import LONGEST_AHEAD
 from models.requests.new_requests import create_account_request
 from models.requests.requests import Request
-from models.states import CONTRACT_CHANGES, ENDED, AccountState, Kind, Reason, Status
+from models.states import CONTRACT_CHANGES, ENDED, AccountState, Kind, Reason, Status, StepName
 from models.values import Locale
 
 
@@ -157,10 +157,14 @@ def change_before(session: Session, cancellation: Request) -> Request | None:
     """Return a change that must be made before the cancellation ends the contracts; None if there is none.
 
     A request for more numbers counts as a change. The end does not wait for a change that is held or waits for a
-    certificate of need, so these are left out; they are rejected later.
+    certificate of need, so these are left out; they are rejected later. So are those that are made already.
     """
     assert cancellation.account_id is not None
-    waits = Request.status.not_in((*ENDED, Status.HELD, Status.PENDING)), Request.kind.in_(CONTRACT_CHANGES)
+    waits = (
+        Request.kind.in_(CONTRACT_CHANGES),
+        Request.status.not_in((*ENDED, Status.HELD, Status.PENDING)),
+        Request.step != StepName.CONFIRM,
+    )
     query = sa.select(Request).where(Request.account_id == cancellation.account_id, *waits)
     changes = session.scalars(query.order_by(Request.effective_on.nulls_first()))
     return next((change for change in changes if change.effective_at < cancellation.effective_at), None)

@@ -36,7 +36,7 @@ from models.requests.effective_days import day_to_wait_for
 from models.requests.new_requests import create_account_request
 from models.requests.receipts import queue_receipt
 from models.requests.requests import Request
-from models.states import ENDED, AccountState, Kind, Origin, Reason
+from models.states import ENDED, AccountState, Kind, Origin, Reason, StepName
 from models.telephony.holdings import trunks_of
 from models.telephony.suspension import find_trunk
 from models.telephony.trunks import SipTrunk, TrunkState
@@ -123,7 +123,8 @@ def quote_change(
 
     Changes that are planned for an earlier day count as made. Raises `Forbidden` if the account is not active or the
     person may not change its contracts, `NotFound` if the account has no open trunk with this id, and
-    `AlreadyRequested` while a change of the trunk that takes effect at once is running.
+    `AlreadyRequested` while a change of the trunk that takes effect at once is running; one that only waits for the
+    network keeps a later change from nothing but taking effect at once, too.
 
     Raises `InvalidField` if the product cannot be ordered, the channels are out of its range, or nothing would change.
     Raises it if the day is over, more than 366 days away, not after the last planned change, or after the end of a
@@ -144,6 +145,8 @@ def quote_change(
             raise AlreadyRequested(str(other.id))
         if day is None or day <= other.effective_on:
             raise InvalidField("effective_on", "after_planned", other.effective_on)
+    if day is None and (running := _change_at_once(session, trunk_id)) is not None:
+        raise AlreadyRequested(str(running))
     if len(planned) >= MOST_PLANNED:
         raise InvalidField("effective_on", "too_many_changes", MOST_PLANNED)
     before = planned_terms(session, trunk, day, now)
@@ -172,11 +175,23 @@ def trunk_to_change(session: Session, principal: Principal, account: Account, si
 
 
 def planned_changes(session: Session, trunk_id: int) -> Sequence[Request]:
-    """Return the trunk's change requests that have not ended, in the order in which they take effect."""
+    """Return the trunk's changes that are not made yet, in the order in which they take effect.
+
+    Those that are made and only wait for the network or their mails are left out.
+    """
     query = sa.select(Request).where(
-        Request.changed_trunk_id == trunk_id, Request.kind == Kind.CHANGE, Request.status.not_in(ENDED)
+        Request.changed_trunk_id == trunk_id,
+        Request.kind == Kind.CHANGE,
+        Request.status.not_in(ENDED),
+        Request.step != StepName.CONFIRM,
     )
     return session.scalars(query.order_by(Request.effective_on.nulls_first())).all()
+
+
+def _change_at_once(session: Session, trunk_id: int) -> UUID | None:
+    """Return the id of the trunk's change at once that is running, also if it only waits for the network."""
+    at_once = Request.kind == Kind.CHANGE, Request.effective_on.is_(None), Request.status.not_in(ENDED)
+    return session.scalar(sa.select(Request.id).where(Request.changed_trunk_id == trunk_id, *at_once))
 
 
 def earlier_change(session: Session, change: Request) -> Request | None:

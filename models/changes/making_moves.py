@@ -6,7 +6,7 @@ Emergency calls are routed by the address. The registrar gets address and number
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence, Set
+from collections.abc import Collection, Sequence, Set
 from dataclasses import asdict
 from datetime import datetime
 
@@ -17,8 +17,8 @@ from models.accounts.accounts import Account
 from models.accounts.locks import lock_accounts
 from models.changes.cancellations import running_lines
 from models.changes.changes import ensure_asked_from_within
-from models.changes.moved_numbers import divided_blocks, forwardings_of_block, is_inside, lost_forwardings, place_of
-from models.contracts.contracts import Contract, ContractItem
+from models.changes.moved_numbers import divided_blocks, lost_forwardings, place_of
+from models.changes.replaced_blocks import replace_block
 from models.errors import AreaCodeRefused, NoNumbersAvailable, RuleBroken
 from models.orders.area_code_of_address import area_code_text, area_codes_for
 from models.people.audit_log import AuditEvent
@@ -34,8 +34,6 @@ from models.telephony.number_history import renew_history
 from models.telephony.number_pool import (
     NumberPool,
     free_reserved_block,
-    give_reserved_block,
-    release_block,
     set_aside_block,
 )
 from models.telephony.numbers import NumberBlock
@@ -99,7 +97,7 @@ def make_move(session: Session, request: Request, now: datetime) -> Sequence[Cal
         assert one.replacement_id is not None
         goes, comes = blocks[one.block_id], blocks[one.replacement_id]
         if goes.account_id == account.id and goes.trunk_id is not None:
-            _replace(session, account, goes, comes, now)
+            replace_block(session, account, goes, comes, now)
             one.moved_at = now
             request.note(now, "numbers_replaced", before=goes.display, numbers=comes.display)
         else:
@@ -139,7 +137,7 @@ def replace_refused(session: Session, request: Request, taken: Set[str], now: da
             other = pool.reserve(block.area_code, block.size)
         except NoNumbersAvailable:
             continue
-        _replace(session, account, block, other, now, set_aside_block)
+        replace_block(session, account, block, other, now, set_aside_block)
         moved[block.id].replacement_id = other.id
         request.note(now, "numbers_replaced", before=block.display, numbers=other.display)
         refused.append(block)
@@ -148,38 +146,6 @@ def replace_refused(session: Session, request: Request, taken: Set[str], now: da
         for trunk in trunks:
             trunk.changed(now)
     return refused
-
-
-def _replace(
-    session: Session,
-    account: Account,
-    goes: NumberBlock,
-    comes: NumberBlock,
-    now: datetime,
-    take_away: Callable[[NumberBlock, datetime], None] = release_block,
-) -> None:
-    """Give the block `comes` the place of `goes` on its trunk, in the contract, forwardings and the directory.
-
-    `take_away` is what is done with `goes`: it is released, or set aside.
-    """
-    distance = comes.first_number - goes.first_number
-    for forwarding in forwardings_of_block(session, account, goes):
-        if is_inside(forwarding, goes) and forwarding.numbers is not None:
-            first, last = forwarding.numbers
-            forwarding.first_number, forwarding.last_number = first + distance, last + distance
-    entry = entry_of(session, account)
-    if entry is not None and entry.withdrawn_at is None and goes.first_number <= entry.number <= goes.last_number:
-        entry.number += distance
-        # Before the block is taken away, which withdraws an entry for one of its numbers.
-        session.flush()
-    lines = sa.select(ContractItem).join(Contract, Contract.id == ContractItem.contract_id)
-    own = lines.where(Contract.account_id == account.id, ContractItem.block_id == goes.id)
-    for item in session.scalars(own.order_by(ContractItem.product_key, ContractItem.occurrence)):
-        item.block_id = comes.id
-    trunk_id = goes.trunk_id
-    assert trunk_id is not None
-    take_away(goes, now)
-    give_reserved_block(session, comes, account.id, trunk_id, now)
 
 
 def _locked_trunks(session: Session, account: Account) -> Sequence[SipTrunk]:

@@ -8,6 +8,8 @@ block returns to the pool.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Set
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
@@ -18,13 +20,14 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.accounts.company_limits import USUAL_LIMITS, Limit, Limits, lock_limits, take_one
-from models.accounts.locks import lock_active_account
+from models.accounts.locks import lock_accounts, lock_active_account
 from models.calendar_days import berlin_day
 from models.changes.changes import ensure_changeable, ensure_not_detached_before, ensure_not_leaving_invoice
 from models.changes.quotes import Quote, TrunkTerms, agreed_line, current_terms, planned_terms
+from models.changes.replaced_blocks import replace_block
 from models.contracts.catalogue import Product, ProductKind, block_key, price_list
 from models.contracts.contracts import ContractItem
-from models.errors import Forbidden, InvalidField, PricesChanged
+from models.errors import Forbidden, InvalidField, NoNumbersAvailable, PricesChanged
 from models.orders.area_code_of_address import ensure_area_code
 from models.orders.orders import ensure_area_exists
 from models.people.audit_log import AuditEvent, record
@@ -42,7 +45,7 @@ from models.requests.new_requests import create_account_request
 from models.requests.receipts import queue_receipt
 from models.requests.requests import Request
 from models.states import AccountState, Kind
-from models.telephony.number_pool import give_reserved_block
+from models.telephony.number_pool import NumberPool, give_reserved_block, set_aside_block
 from models.telephony.numbers import BLOCK_SIZES, NumberBlock
 from models.telephony.suspension import find_trunk
 from models.telephony.trunks import SipTrunk
@@ -240,4 +243,31 @@ def add_numbers(session: Session, request: Request, now: datetime) -> NumberBloc
     keep_certificate(session, trunk)
     trunk.changed(now)
     session.flush()
+    return block
+
+
+def replace_refused_block(session: Session, request: Request, taken: Set[str], now: datetime) -> NumberBlock | None:
+    """Give the trunk another block for the one of this request if it has a number in `taken`; return the refused block.
+
+    `taken` are numbers, with the plus sign, that the registrar lists under another trunk. The refused block is set
+    aside, as that of an order is, and the trunk is written again. Returns None if the block has none of these numbers,
+    or if the pool has no other: staff are told of that. Locks account, trunk and blocks.
+    """
+    assert request.account_id is not None and request.reserved_block_id is not None
+    lock_accounts(session, [request.account_id])
+    account = session.get_one(Account, request.account_id)
+    trunk = session.get_one(SipTrunk, request.changed_trunk_id, with_for_update=True)
+    block = session.get_one(NumberBlock, request.reserved_block_id, with_for_update=True)
+    if block.account_id != account.id or taken.isdisjoint(block.numbers):
+        return None
+    pool = NumberPool(session, now, Counter([(block.area_code, block.size)]))
+    try:
+        other = pool.reserve(block.area_code, block.size)
+    except NoNumbersAvailable:
+        return None
+    replace_block(session, account, block, other, now, set_aside_block)
+    request.reserved_block_id = other.id
+    request.note(now, "numbers_replaced", before=block.display, numbers=other.display)
+    session.flush()
+    trunk.changed(now)
     return block

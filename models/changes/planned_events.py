@@ -42,13 +42,13 @@ def planned_events(session: Session, accounts: sa.ColumnElement[bool], until: da
 
     These requests are changes, requests for more numbers, and cancellations. `accounts` is an SQL condition on
     `Account` that selects the accounts whose contracts count. Contracts that have ended are left out. So are requests
-    for numbers that wait for the pool or a certificate, or have already assigned their numbers. Runs one statement.
+    that are carried out already, and requests for numbers that wait for the pool or a certificate. Runs one statement.
     """
     of_trunk = Contract.id == SipTrunk.contract_id
     of_account = sa.and_(Request.kind == Kind.CANCEL, Contract.account_id == Request.account_id)
-    made = sa.and_(
-        Request.kind == Kind.NUMBERS,
-        sa.or_(Request.step == StepName.CONFIRM, Request.status.in_((Status.HELD, Status.PENDING))),
+    made = sa.or_(
+        Request.step == StepName.CONFIRM,
+        sa.and_(Request.kind == Kind.NUMBERS, Request.status.in_((Status.HELD, Status.PENDING))),
     )
     query = (
         sa.select(

@@ -25,6 +25,7 @@ def ensure_no_later_change(request: Request) -> None:
         Request.changed_trunk_id == request.changed_trunk_id,
         Request.kind == Kind.CHANGE,
         Request.status.not_in(ENDED),
+        Request.step != StepName.CONFIRM,
         Request.id != request.id,
     )
     if request.effective_on is not None:

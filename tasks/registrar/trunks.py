@@ -6,7 +6,7 @@ The table of trunks is a work queue: code that changes a trunk also marks its ro
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any
 
@@ -16,13 +16,15 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session, selectinload
 
 from models.changes.making_moves import replace_refused
+from models.changes.more_numbers import replace_refused_block
 from models.db.work_queue import made_due
 from models.jobs.outages import ExternalSystem
 from models.requests.requests import Request
-from models.states import ENDED, Kind, StepName
+from models.states import CONTRACT_CHANGES, ENDED, Kind, StepName
 from models.telephony.country_prefixes import rules_of
 from models.telephony.forwarding import enabled_of
 from models.telephony.high_risk import high_risk_prefixes
+from models.telephony.numbers import NumberBlock
 from models.telephony.trunk_takeover import note_adoption
 from models.telephony.trunks import SipTrunk, TrunkState, provision_key
 from models.vault import SecretUnreadable, Vault
@@ -203,7 +205,7 @@ def _record(claim: Claim, outcomes: dict[int, GatewayError | None]) -> None:
                 trunk.attempts += 1
                 trunk.make_due(now + runtime.retry.pause(trunk.attempts))
         if written:
-            _wake_moves(session, written, now)
+            _wake_waiting(session, written, now)
     claim.give_back(locked)
     failed = [repr(failure) for failure in outcomes.values() if failure is not None]
     log.info("trunks.written", count=len(outcomes) - len(failed))
@@ -212,7 +214,7 @@ def _record(claim: Claim, outcomes: dict[int, GatewayError | None]) -> None:
 
 
 def _draw_again(runtime: Runtime, trunks: Sequence[SipTrunk], outcomes: Mapping[int, GatewayError | None]) -> None:
-    """Give trunks that have just moved other new numbers if the registrar lists those they have under another trunk.
+    """Give trunks other new numbers if the registrar lists those they have just got under another trunk.
 
     If a worker dies before, the trunk's next try is refused, too, and leads here again.
     """
@@ -221,28 +223,39 @@ def _draw_again(runtime: Runtime, trunks: Sequence[SipTrunk], outcomes: Mapping[
         if not isinstance(failure, NumberTaken) or not failure.numbers:
             continue
         with runtime.database.transaction() as session:
-            moves = _moves_not_written([trunk.account_id]).with_for_update(skip_locked=True)
-            for request in session.scalars(moves):
-                refused = replace_refused(session, request, failure.numbers, runtime.clock())
-                for block in refused:
+            waiting = _not_written([trunk.account_id]).with_for_update(skip_locked=True)
+            for request in session.scalars(waiting):
+                for block in _replaced(session, request, failure.numbers, runtime.clock()):
                     log.error("numbers.taken", request=str(request.id), numbers=block.display)
 
 
-def _moves_not_written(account_ids: Collection[int]) -> sa.Select[Request]:
-    """Return a query for the moves of these accounts that wait until their trunks are written (`tasks.steps.move`)."""
+def _replaced(session: Session, request: Request, taken: Set[str], now: datetime) -> Sequence[NumberBlock]:
+    """Replace blocks of the request that have a number in `taken` by others; return the blocks that are refused."""
+    match request.kind:
+        case Kind.MOVE:
+            return replace_refused(session, request, taken, now)
+        case Kind.NUMBERS:
+            refused = replace_refused_block(session, request, taken, now)
+            return [refused] if refused is not None else []
+        case _:
+            return []
+
+
+def _not_written(account_ids: Collection[int]) -> sa.Select[Request]:
+    """Return a query for requests of these accounts that wait until trunks are written (`wait_for_network`)."""
     waiting = sa.select(Request).where(
         Request.account_id == sa.any_(sa.literal(list(account_ids), postgresql.ARRAY(sa.BigInteger))),
-        Request.kind == Kind.MOVE,
+        Request.kind.in_(CONTRACT_CHANGES),
         Request.step == StepName.CONFIRM,
         Request.status.not_in(ENDED),
     )
     return waiting.order_by(Request.id)
 
 
-def _wake_moves(session: Session, account_ids: Collection[int], now: datetime) -> None:
-    """Let the moves of these accounts go on that wait until their trunks are written."""
+def _wake_waiting(session: Session, account_ids: Collection[int], now: datetime) -> None:
+    """Let the requests of these accounts go on that wait until their trunks are written."""
     # A locked one looks by itself: to wait for it with trunks locked could be a deadlock.
-    for request in session.scalars(_moves_not_written(account_ids).with_for_update(skip_locked=True)):
+    for request in session.scalars(_not_written(account_ids).with_for_update(skip_locked=True)):
         request.make_due(now)
 
 

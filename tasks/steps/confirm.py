@@ -26,13 +26,13 @@ from models.proofs.proofs import Consent, Decision, MainConsent
 from models.requests.moved_blocks import replacements_of
 from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
-from models.states import OF_CONTRACTS, Kind, Reason, Status
+from models.states import CONTRACT_CHANGES, OF_CONTRACTS, Kind, Reason, Status
 from models.telephony.directory import entry_of
 from models.values import Locale
 from tasks.outbox.price_facts import agreed_lines, price_facts
 from tasks.outbox.what_changes import added_numbers, changed_terms, moved_terms
-from tasks.steps.move import wait_for_network
 from tasks.steps.step import Outcome, Work
+from tasks.steps.wait_for_network import wait_for_network
 from tasks.wording.formats import forwarding_text
 from tasks.wording.reasons import reason_text
 
@@ -44,16 +44,18 @@ def confirm(work: Work, request: Request) -> Outcome:
     """Queue the mails that confirm a completed request, at most one to each address. Returns None if the step is done.
 
     They are saved in the transaction that completes the request, so each mail is queued exactly once. For an order, the
-    person named as user at the location is also invited to sign in, and the mails say so. A move waits first until the
-    registrar has the new address and numbers of all its trunks, because the mail says where emergency calls go.
+    person named as user at the location is also invited to sign in, and the mails say so. A change of a contract, more
+    numbers and a move wait first until the registrar has them, because the mail says what works and where emergency
+    calls go.
     """
-    if request.kind is Kind.MOVE:
+    if request.kind in CONTRACT_CHANGES:
         if (wait := wait_for_network(work, request)) is not None:
             return wait
         if request.status is Status.HELD:
             # Its mails are about success, not about why it was held.
             request.go_on(request.step, work.now)
-        request.note(work.now, "location_written")
+        if request.kind is Kind.MOVE:
+            request.note(work.now, "location_written")
     is_invited = request.kind is Kind.ORDER and invite_local_user(work.session, request, work.now)
     more: dict[str, Any] = {"invited_name": request.local_user_name} if is_invited else {}
     told: set[str] = set()

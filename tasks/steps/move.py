@@ -5,23 +5,10 @@ The step `confirm` waits until the registrar has them.
 
 from __future__ import annotations
 
-from datetime import timedelta
-
-import sqlalchemy as sa
-
 from models.changes.making_moves import make_move
-from models.jobs.outages import ExternalSystem, Outage
 from models.requests.requests import Request
-from models.states import Reason, Status
-from models.telephony.trunks import SipTrunk, TrunkState
-from tasks.steps.step import Hold, Outcome, Postpone, Work
+from tasks.steps.step import Outcome, Work
 from tasks.wording.formats import number_text, numbers_text
-
-_LOOK_AGAIN = timedelta(seconds=10)
-"""How often a move looks whether its trunks are written; usually the worker that has written one wakes it."""
-_LONGEST_WRITE = timedelta(minutes=10)
-"""The longest time in which a move's trunks are written; after it the move is held, so that staff look."""
-_LOOK_WHILE_HELD = timedelta(minutes=1)
 
 
 def move(work: Work, request: Request) -> Outcome:
@@ -37,21 +24,3 @@ def move(work: Work, request: Request) -> Outcome:
     place = request.place
     request.note(work.now, "moved", street=place.street, postal_code=place.postal_code, city=place.city)
     return None
-
-
-def wait_for_network(work: Work, request: Request) -> Postpone | Hold | None:
-    """Return the wait for the registrar, which may still have the old address of a trunk; None if it has none.
-
-    The customer must not read before that emergency calls are routed by the new address. After ten minutes the move is
-    held: staff have to look why the registrar does not take a trunk.
-    """
-    due = sa.select(SipTrunk.attempts).where(
-        SipTrunk.account_id == request.account_id, SipTrunk.state != TrunkState.CLOSED, SipTrunk.due_at.is_not(None)
-    )
-    attempts = work.session.scalars(due).all()
-    if not attempts:
-        return None
-    if request.status is not Status.HELD and work.now < request.updated_at + _LONGEST_WRITE:
-        return Postpone(work.now + _LOOK_AGAIN)
-    refused = max(attempts) > 0 and work.session.get(Outage, ExternalSystem.REGISTRAR) is None
-    return Hold(Reason.GATEWAY_REFUSED if refused else Reason.GATEWAY_UNAVAILABLE, _LOOK_WHILE_HELD)

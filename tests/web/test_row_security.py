@@ -337,10 +337,15 @@ ATTACKS = {
 
 
 def test_what_a_location_manager_cannot_write_with_statements_of_their_own(world: World) -> None:
+    assert succeeding(world, "location manager", ATTACKS) == []
+
+
+def succeeding(world: World, who: str, statements: Mapping[str, str]) -> list[str]:
+    """Return the names of those statements that do something for this caller. Each is taken back."""
     done = []
-    for name, statement in ATTACKS.items():
+    for name, statement in statements.items():
         with world.front.engine.connect() as connection, connection.begin() as transaction:
-            connection.execute(_CALLER, {"caller": world.callers["location manager"]})
+            connection.execute(_CALLER, {"caller": world.callers[who]})
             values = {"main": world.main, "sub": world.sub, "other": world.other_main}
             used = {key: value for key, value in values.items() if f":{key}" in statement}
             try:
@@ -352,7 +357,59 @@ def test_what_a_location_manager_cannot_write_with_statements_of_their_own(world
                 if getattr(error.orig, "sqlstate", None) != REFUSED:
                     raise
             transaction.rollback()
-    assert done == []
+    return done
+
+
+DECISIONS = {
+    "the consent of a main account that is asked": "UPDATE main_consents SET decision = 'accepted',"
+    " decided_by = caller_id(), decided_at = now() WHERE main_id <> :main RETURNING 1",
+    "the consent of the account that is asked": "UPDATE consents SET decision = 'accepted', decided_by = caller_id(),"
+    " decided_at = now() WHERE request_id IN (SELECT id FROM requests WHERE main_id = :main) RETURNING 1",
+    "a document for the staff": "UPDATE address_documents SET released = true, decided_by = caller_id(),"
+    " decided_at = now() RETURNING 1",
+    "an approval in another's name": "UPDATE requests SET approved = true, approval_at = now(), approval_by = ("
+    "SELECT min(user_id) FROM memberships WHERE account_id = :main AND role = 'administrator'"
+    " AND user_id <> caller_id()) WHERE approval_until IS NOT NULL AND requested_by <> caller_id() RETURNING 1",
+    "a revoked token": "UPDATE api_tokens SET revoked_at = NULL WHERE revoked_at IS NOT NULL RETURNING 1",
+}
+"""Statements with which somebody would decide what others have to: for every caller of a company."""
+OF_ADMINISTRATORS = {
+    "the second factor of all": "UPDATE accounts SET factor_required_from = now() WHERE id = :main RETURNING 1",
+    "the sum above which others approve": "UPDATE accounts SET approval_from_cents = 1 WHERE id = :main RETURNING 1",
+}
+
+
+@pytest.fixture
+def revoked(world: World, superuser: sa.Engine) -> None:
+    """Revoke a token of the world's company, which nobody can undo."""
+    with superuser.begin() as connection:
+        token = sa.text("UPDATE api_tokens SET revoked_at = now() WHERE id = (SELECT max(id) FROM api_tokens WHERE"
+                        " account_id = :main AND revoked_at IS NULL)")  # fmt: skip
+        connection.execute(token, {"main": world.sub})
+
+
+@pytest.mark.parametrize("who", ["administrator", "location manager", "local member", "token"])
+@pytest.mark.usefixtures("revoked")
+def test_nobody_decides_what_others_have_to(world: World, who: str) -> None:
+    statements = DECISIONS if who in ("administrator", "token") else DECISIONS | OF_ADMINISTRATORS
+    assert succeeding(world, who, statements) == []
+
+
+@pytest.mark.usefixtures("revoked")
+def test_only_the_triggers_stand_between_people_and_decisions_of_others(world: World, superuser: sa.Engine) -> None:
+    # Otherwise the test above would find nothing because there is nothing.
+    tables = ("main_consents", "consents", "address_documents", "requests", "api_tokens", "accounts")
+    with superuser.begin() as connection:
+        for table in tables:
+            connection.exec_driver_sql(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+    try:
+        of_others = succeeding(world, "location manager", DECISIONS | OF_ADMINISTRATORS)
+        tokens = succeeding(world, "administrator", {"a revoked token": DECISIONS["a revoked token"]})
+    finally:
+        with superuser.begin() as connection:
+            for table in tables:
+                connection.exec_driver_sql(f"ALTER TABLE {table} ENABLE TRIGGER USER")
+    assert {*of_others, *tokens} == {*DECISIONS, *OF_ADMINISTRATORS}
 
 
 def test_a_page_that_forgets_its_filter_shows_nothing_foreign(front_of: FrontOf, world: World) -> None:

@@ -27,7 +27,7 @@ from models.people.login_sessions import Login
 from models.people.rights import Role
 from models.people.second_factors import SecondFactor
 from models.people.users import User, principal_of
-from models.states import Actor, Origin, Reason
+from models.states import Actor, Kind, Origin, Reason
 from models.telephony.directory import DirectoryData, put_entry
 from models.telephony.place_answers import ask, question_id
 from tests.factories import (
@@ -49,6 +49,7 @@ from tests.web.conftest import ORDER, Back, Front, form_token
 from tests.web.portal.accounts.sites import Site, give_numbers, make_site
 from tests.web.portal.bulk.uploading import FALLBACK, HEAD, as_csv, row
 from tests.web.portal.page.test_portal import csrf
+from web.portal.bulk.columns import COLUMNS
 from web.portal.links.wizard import Way
 
 _ALL_STEPS: dict[DraftStep, dict[str, Any]] = {
@@ -202,7 +203,7 @@ def whole_portal(front: Front, back: Back) -> WholePortal:
     found.visitors["owner"] = signed_in(front, owner.email)
     found.visitors["half"] = half_signed_in(front, other_staff.email)[0]
     found.visitors["nobody"] = front.client.application.test_client()
-    things["sammelauftrag"] = [_bulk(found.visitors["manager"])]
+    things["sammelauftrag"] = _files(found.visitors["manager"])
     found.visitors["nobody"].post("/passwort", data={"csrf_token": _token(found, "/passwort"), "email": owner.email})
     back.advance()
     found.mailed = list(dict.fromkeys([*mailed, *_links(back)]))
@@ -245,17 +246,23 @@ def _links(back: Back) -> list[str]:
     ]
 
 
-def _bulk(client: FlaskClient) -> UUID:
-    """Upload a bulk file of two orders as the client's user; return the file's id. One row has invalid cells."""
+def _files(client: FlaskClient) -> list[UUID]:
+    """Upload a bulk file of each kind as the client's user; return the files' ids. Each has a row with wrong cells."""
+    heads = {kind: [column.de for column in columns] for kind, columns in COLUMNS.items()}
+    wrong = {kind: [head, ["#N/A"] * len(head)] for kind, head in heads.items()}
+    orders = [[*HEAD, FALLBACK], ["#N/A"] * (len(HEAD) + 1), [*row(1), ""]]
+    return [_file(client, kind, rows) for kind, rows in {**wrong, Kind.ORDER: orders}.items()]
+
+
+def _file(client: FlaskClient, kind: Kind, rows: Sequence[Sequence[str]]) -> UUID:
     page = client.get(_UPLOAD).text
     account = re.search(r'name="account" value="([0-9]+)"', page)
     assert account is not None
-    file = as_csv([[*HEAD, FALLBACK], ["#N/A"] * (len(HEAD) + 1), [*row(1), ""]])
     typed = {
         "csrf_token": csrf(page),
         "account": account[1],
-        "kind": "order",
-        "file": (io.BytesIO(file), "Filialen.csv"),
+        "kind": kind,
+        "file": (io.BytesIO(as_csv(rows)), "Filialen.csv"),
     }
     answer = client.post(_UPLOAD, data=typed, content_type="multipart/form-data")
     assert answer.status_code == 303, answer.text

@@ -46,7 +46,7 @@ def test_a_change_is_accepted_with_its_terms_and_done(front: Front, back: Back, 
         "before": {"product": "trunk-10", "channels": 4, "monthly_cents": 2500, "one_off_cents": 0},
         "after": {"product": "trunk-50", "channels": 50, "monthly_cents": 9990, "one_off_cents": 9900},
     }
-    back.advance()
+    back.advance_to_the_network()
     done = front.get(f"/requests/{body['id']}").get_json()
     assert done["status"] == "completed"
     assert [entry["code"] for entry in done["timeline"]][:3] == ["change_received", "changed", "completed"]

@@ -56,7 +56,7 @@ def test_numbers_are_accepted_with_their_price_and_added(front: Front, back: Bac
         "area_code": "030", "block_size": 10, "first_number": None, "last_number": None,
         "monthly_cents_before": 2500, "monthly_cents": 2790, "one_off_cents": 990,
     }  # fmt: skip
-    back.advance()
+    back.advance_to_the_network()
     done = front.get(f"/requests/{body['id']}").get_json()
     assert done["status"] == "completed"
     first, last = done["numbers"]["first_number"], done["numbers"]["last_number"]

@@ -100,7 +100,7 @@ def test_a_change_on_a_day_is_asked_for_seen_and_taken_back(front: Front, site: 
 def test_a_change_at_once_is_done_and_said(front: Front, site: Site, back: Back) -> None:
     come_in(front, front.manager.email)
     sent = send(front, path_of(site), product="trunk-2", channels="2", effective_on="")
-    back.advance()
+    back.advance_to_the_network()
     seen = plain(get(front, sent.location))
     assert "Abgeschlossen" in seen and "Der Vertrag ist geändert: 2 Kanäle statt 4." in seen
     assert "Monatlich, netto 32,80 € 12,80 €" in seen

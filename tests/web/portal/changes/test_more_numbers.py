@@ -104,7 +104,7 @@ def test_numbers_on_a_day_are_ordered_seen_and_taken_back(front: Front, site: Si
 def test_numbers_at_once_stand_on_the_dashboard(front: Front, site: Site, back: Back) -> None:
     come_in(front, front.manager.email)
     sent = send(front, path_of(site), area_code="+49 221", block_size="10", effective_on="")
-    back.advance()
+    back.advance_to_the_network()
     seen = plain(get(front, sent.location))
     assert "Abgeschlossen" in seen and "Die Rufnummern sind dem SIP-Trunk zugeteilt." in seen
     with front.database.transaction() as session:
