@@ -20,6 +20,8 @@ from models.people.rights import Principal, may
 from models.states import Kind
 from models.vault import Vault
 
+MOST_UNSENT = 50
+"""How many files that are not sent a main account can have; each is deleted after 30 days."""
 QUOTED = frozenset({"monthly_before", "monthly_after", "one_off", "shown", "says"})
 """The keys of a draft about an account that say what the row costs and does; the others say what is asked for."""
 
@@ -51,6 +53,12 @@ def fingerprints_of(vault: Vault, kind: Kind, rows: Iterable[Mapping[str, str]])
 def same_file(session: Session, main: Account, fingerprints: Sequence[bytes]) -> Bulk | None:
     """Return the main account's bulk file that has one of these digests of its content; None if there is none."""
     return session.scalar(sa.select(Bulk).where(Bulk.main_id == main.id, Bulk.fingerprint.in_(fingerprints)))
+
+
+def has_room(session: Session, main: Account) -> bool:
+    """Return whether the main account has fewer than `MOST_UNSENT` files that are not sent."""
+    unsent = sa.select(Bulk.id).where(Bulk.main_id == main.id, Bulk.sent_at.is_(None)).offset(MOST_UNSENT - 1)
+    return session.scalar(unsent.limit(1)) is None
 
 
 def keep_file(

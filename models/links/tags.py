@@ -17,12 +17,15 @@ from models.accounts.locks import lock_account
 from models.db.advisory_locks import take_advisory_lock
 from models.errors import Forbidden, InvalidField
 from models.people.audit_log import AuditEvent, record
+from models.people.repeated_deeds import ensure_not_repeated
 from models.people.rights import Action, Principal, may
 
 MOST = 10
 """The greatest number of tags of one account."""
 LONGEST = 40
 """The greatest length of a tag, in characters."""
+CHANGES_A_DAY = 50
+"""How often a person may change the tags of one account within 24 hours: the log of it is kept for ever."""
 MOST_LISTED = 200
 """The greatest number of different tags of a company that are listed."""
 
@@ -52,7 +55,8 @@ def set_tags(session: Session, person: Principal, account: Account, typed: Itera
 
     A tag that the company has already keeps the spelling that it has there. Nothing changes if the account has these
     tags. Locks the company's tags and the account. Raises `Forbidden` unless the person leads the account's main
-    account, and `InvalidField` as `typed_tags` does.
+    account, `InvalidField` as `typed_tags` does, and `TooEarly` if the person has changed the tags of the account
+    `CHANGES_A_DAY` (50) times within 24 hours, as the log of it is kept for ever.
     """
     tags = typed_tags(typed)
     if account.main_id is None or not may(person, Action.TAG, account):
@@ -66,6 +70,7 @@ def set_tags(session: Session, person: Principal, account: Account, typed: Itera
     after = [known.get(tag.casefold(), tag) for tag in tags]
     if after == before:
         return
+    ensure_not_repeated(session, person, account, AuditEvent.TAGS_SET, now, CHANGES_A_DAY)
     account.tags = after or None
     facts = {"tags": after, "before": before}
     record(session, person, account, AuditEvent.TAGS_SET, Action.TAG, now, facts)

@@ -21,6 +21,7 @@ from models.errors import NotFound, TokenExpired, TokenNameTaken, TooManyTokens
 from models.messages.outbox import Recipient, queue_message
 from models.people.audit_log import AuditEvent, record, record_of_carrier
 from models.people.invitations import lock_users
+from models.people.repeated_deeds import ensure_not_repeated
 from models.people.rights import Action, Principal, Role, Scope, token_gives_rights
 from models.people.sign_in_log import network_of, record_token_use
 from models.people.users import User, administrators_of, roles_sql
@@ -103,7 +104,7 @@ def issue_token(
     the account and records the creation in the account's audit log. The account's other administrators are told by
     mail. Raises `Forbidden` if the person may not manage the account's tokens, `TokenNameTaken` if a token of the
     account that is neither revoked nor expired has this name, and `TooManyTokens` if the account has the maximum (50)
-    of such tokens.
+    of such tokens, and `TooEarly` if the person has made as many for the account within 24 hours, revoked or not.
     """
     person = lock_users(session, person, account, Action.MANAGE_TOKENS)
     usable = [token.name for token, _ in tokens_of(session, account) if _is_usable(token, now)]
@@ -111,6 +112,7 @@ def issue_token(
         raise TokenNameTaken
     if len(usable) >= MOST_TOKENS:
         raise TooManyTokens(MOST_TOKENS)
+    ensure_not_repeated(session, person, account, AuditEvent.TOKEN_CREATED, now, MOST_TOKENS)
     user = session.get_one(User, person.user_id)
     token, text = _create(session, account, user, name, scopes, now, valid_for)
     record(session, person, account, AuditEvent.TOKEN_CREATED, Action.MANAGE_TOKENS, now, {"name": name})

@@ -1,4 +1,4 @@
-"""A daily limit for actions of one person that cause mails to other people."""
+"""A daily limit for actions of one person that cause mails to other people, or fill a log that is kept for ever."""
 
 from __future__ import annotations
 
@@ -17,8 +17,15 @@ MOST_A_DAY = 10
 _DAY = timedelta(days=1)
 
 
-def ensure_not_repeated(session: Session, person: Principal, account: Account, deed: AuditEvent, now: datetime) -> None:
-    """Raise `TooEarly` if the person has done `deed` to the account `MOST_A_DAY` (10) times within 24 hours.
+def ensure_not_repeated(
+    session: Session,
+    person: Principal,
+    account: Account,
+    deed: AuditEvent,
+    now: datetime,
+    most: int = MOST_A_DAY,
+) -> None:
+    """Raise `TooEarly` if the person has done `deed` to the account `most` times within 24 hours.
 
     Otherwise a person, or an API token, could have mails sent to the people of another account without end, by planning
     something and taking it back in turn. The actions are counted by the person's entries in the audit log. The caller
@@ -33,7 +40,7 @@ def ensure_not_repeated(session: Session, person: Principal, account: Account, d
             AuditEntry.at > now - _DAY,
         )
         .order_by(AuditEntry.at.desc())
-        .offset(MOST_A_DAY - 1)
+        .offset(most - 1)
     )
     first = session.scalar(done.limit(1))
     if first is not None:

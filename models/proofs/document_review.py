@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
+import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.calendar_days import end_of_day
-from models.errors import Forbidden, NotAwaited
+from models.errors import Forbidden, NotAwaited, TooEarly
 from models.people.rights import Principal
 from models.people.users import User
 from models.proofs.certificates import AWAITED, certificate_until, lock_awaiting, numbers_with
@@ -17,7 +18,12 @@ from models.proofs.documents import ProofDocument
 from models.proofs.order_codes import lock_for_address, prove_address
 from models.proofs.proof_book import ProofBook
 from models.requests.requests import Request
+from models.requests.timeline import TimelineEntry
 from models.states import PROVING_ADDRESS, AddressMethod, Kind, Status
+
+MOST_A_DAY = 10
+"""How many documents may be uploaded for a request within 24 hours."""
+_DAY = timedelta(days=1)
 
 
 def upload_document(
@@ -121,8 +127,18 @@ def _saved(
 ) -> ProofDocument:
     """Save the file (name, media type, content) as the request's undecided document, and return the document.
 
-    Replaces an undecided document of the request, which `book` finds. Schedules the request's next step for now.
+    Replaces an undecided document of the request, which `book` finds. Schedules the request's next step for now. Raises
+    `TooEarly` if `MOST_A_DAY` (10) documents of the request have come within 24 hours: each has its line in the
+    timeline.
     """
+    came = sa.select(TimelineEntry.at).where(
+        TimelineEntry.request_id == request.id,
+        TimelineEntry.code.in_(("document_received", "certificate_received")),
+        TimelineEntry.at > now - _DAY,
+    )
+    first = session.scalar(came.order_by(TimelineEntry.at.desc()).offset(MOST_A_DAY - 1).limit(1))
+    if first is not None:
+        raise TooEarly(first + _DAY)
     document = book.document(request) or ProofDocument(request_id=request.id)
     document.name, document.media_type, document.content = file
     document.uploaded_at, document.uploaded_by = now, principal.user_id

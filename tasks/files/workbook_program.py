@@ -36,7 +36,7 @@ FIRST_ROWS = 30
 
 _MEMORY = 512 * 2**20
 _SECONDS = 5
-_MOST_TEXT = 20_000_000
+_MOST_TEXT = 12_000_000
 _MOST_SHEETS = 50
 # More than a cell keeps: `cell_text` cuts it between two characters as a reader sees them.
 _LONGEST_CELL = 1_100
@@ -66,7 +66,8 @@ def main() -> None:
     most_rows, most_columns, *only = map(int, sys.argv[1:])
     try:
         found = _read(sys.stdin.buffer.read(), most_rows, most_columns, only[0] if only else None)
-        sys.stdout.write(json.dumps(found))
+        # Escapes would make six bytes of each character that is not ASCII.
+        sys.stdout.buffer.write(json.dumps(found, ensure_ascii=False).encode())
     except MemoryError:
         sys.exit(TOO_MUCH)
 
@@ -86,7 +87,7 @@ def _read(content: bytes, most_rows: int, most_columns: int, only: int | None) -
         is_whole = only == index or visible == [index]
         page = book.get_sheet_by_name(sheet.name)
         rows, hidden, far = _rows(page, most_rows if is_whole else FIRST_ROWS, most_columns)
-        room -= sum(len(cell) for _line, cells in rows for cell in cells if isinstance(cell, str))
+        room -= sum(_size(cells) for _line, cells in rows)
         if room < 0:
             sys.exit(TOO_MUCH)
         found.append({
@@ -126,7 +127,7 @@ def _rows(
         covering = [area for area in covering if area[0] >= line - 1]
         for _bottom, left, value in covering:
             cells[left] = cells[left] if cells[left] != "" else value
-        room -= sum(len(cell) for cell in cells if isinstance(cell, str))
+        room -= _size(cells)
         if room < 0:
             sys.exit(TOO_MUCH)
         rows.append((line, cells))
@@ -166,6 +167,10 @@ def _drawn_together(content: bytes) -> tuple[bytes, dict[int, int]]:
                 part = _HIDDEN_ROW.sub(rb'\g<0><\1c r="DA\2" t="str"><\1v>hidden</\1v></\1c>', part)
             book.writestr(name, part)
     return out.getvalue(), {place: number for number, place in near.items()}
+
+
+def _size(cells: list[Any]) -> int:
+    return sum(len(cell.encode(errors="replace")) for cell in cells if isinstance(cell, str))
 
 
 def _plain(value: Any) -> Any:

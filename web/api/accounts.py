@@ -55,14 +55,20 @@ def show_account(path: schemas.AccountPath) -> Response:
 
 @api.put(
     "/accounts/<customer_number>/tags",
-    responses={200: schemas.SavedTags, 403: schemas.Problem, 404: schemas.Problem, 422: schemas.Problem},
+    responses={
+        200: schemas.SavedTags,
+        403: schemas.Problem,
+        404: schemas.Problem,
+        422: schemas.Problem,
+        429: schemas.Problem,
+    },
 )
 def put_tags(path: schemas.AccountPath, body: TagsBody) -> Response:
     """Give a sub-account these tags instead of those that it has, and return them as they are saved.
 
     Each is returned once, in the spelling that the company has for it already, in alphabetical order. A call that is
-    repeated changes nothing more. Answers 404 if the token's account is not the sub-account's main account, and 403 if
-    the token may not write.
+    repeated changes nothing more. Answers 404 if the token's account is not the sub-account's main account, 403 if the
+    token may not write, and 429 after 50 changes of the account's tags within a day.
     """
     with call_transaction() as session:
         account = get_visible_account(session, path.customer_number, Action.TAG)

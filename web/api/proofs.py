@@ -114,13 +114,15 @@ def correct_contact_address(path: schemas.RequestPath, body: schemas.ContactAddr
         413: schemas.Problem,
         415: schemas.Problem,
         422: schemas.Problem,
+        429: schemas.Problem,
     },
 )
 def upload_address_document(path: schemas.RequestPath, form: schemas.DocumentForm) -> Response:
-    """Upload a document that is to prove the connection address of an order.
+    """Upload a document that is to prove the connection address of an order, or the new one of a move.
 
-    Staff decide later whether they accept the document. Answers 409 if the order does not wait for a proof of its
-    address, 422 for a file of another type than PDF, PNG or JPEG, or one that is empty or larger than 10 MB.
+    Staff decide later whether they accept the document. Answers 409 if the request does not wait for a proof of its
+    address, 422 for a file of another type than PDF, PNG or JPEG, or one that is empty or larger than 10 MB, and 429
+    after ten documents within a day.
     """
     return _save_document(path, form, upload_document)
 
@@ -133,13 +135,15 @@ def upload_address_document(path: schemas.RequestPath, form: schemas.DocumentFor
         413: schemas.Problem,
         415: schemas.Problem,
         422: schemas.Problem,
+        429: schemas.Problem,
     },
 )
 def upload_certificate_of_need(path: schemas.RequestPath, form: schemas.DocumentForm) -> Response:
     """Upload a certificate of need: a document that shows why a SIP trunk is to have more than 100 numbers.
 
     Staff decide later whether they accept the document. Answers 409 if the request does not wait for a certificate, 422
-    for a file of another type than PDF, PNG or JPEG, or one that is empty or larger than 10 MB.
+    for a file of another type than PDF, PNG or JPEG, or one that is empty or larger than 10 MB, and 429 after ten
+    documents within a day.
     """
     return _save_document(path, form, upload_certificate)
 

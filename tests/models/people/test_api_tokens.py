@@ -15,10 +15,10 @@ import sqlalchemy as sa
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import attach
 from models.db.session import Database
-from models.errors import Forbidden, NotFound, TokenNameTaken, TooManyTokens
+from models.errors import Forbidden, NotFound, TokenNameTaken, TooEarly, TooManyTokens
 from models.messages.outbox import Message
 from models.people import api_tokens
-from models.people.api_tokens import ApiToken, issue_token, revoke_token, tokens_of, use_token
+from models.people.api_tokens import MOST_TOKENS, ApiToken, issue_token, revoke_token, tokens_of, use_token
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Role, Scope
 from models.people.users import principal_of
@@ -111,3 +111,20 @@ def test_what_was_read_before_the_role_ended_makes_no_token(database: Database) 
         session.execute(sa.text("DELETE FROM memberships"))
         with pytest.raises(Forbidden):
             issue_token(session, maker, session.get_one(Account, account.id), "ERP", Scope, MONTH, NOW)
+
+
+def test_making_and_revoking_tokens_in_turn_ends_after_a_day_full_of_mails(database: Database) -> None:
+    with database.transaction() as session:
+        account, maker = make_main(session)
+    for _ in range(MOST_TOKENS):
+        with database.transaction() as session:
+            issue_token(session, maker, session.get_one(Account, account.id), "ERP", [Scope.READ], MONTH, NOW)
+        with database.transaction() as session:
+            newest = session.scalars(sa.select(ApiToken.id).order_by(ApiToken.id.desc())).first()
+            assert newest is not None
+            revoke_token(session, maker, session.get_one(Account, account.id), newest, NOW)
+    with database.transaction() as session, pytest.raises(TooEarly):
+        issue_token(session, maker, session.get_one(Account, account.id), "ERP", [Scope.READ], MONTH, NOW)
+    with database.transaction() as session:
+        later = NOW + timedelta(days=1)
+        issue_token(session, maker, session.get_one(Account, account.id), "ERP", [Scope.READ], MONTH, later)

@@ -17,7 +17,7 @@ from models.accounts.accounts import Account
 from models.calendar_days import end_of_day
 from models.db.session import Database
 from models.people.rights import Scope
-from models.proofs.document_review import decide_document
+from models.proofs.document_review import MOST_A_DAY, decide_document
 from models.proofs.documents import ProofDocument
 from models.proofs.link_codes import create_link_code
 from models.proofs.proofs import EmailProof, LinkCode
@@ -283,3 +283,13 @@ def test_a_contacts_wrong_address_is_corrected(front: Front, back: Back) -> None
         front.main, front.manager = make_main(session)
     front.token = front.token_with(Scope.READ, Scope.WRITE)
     assert front.post(f"/requests/{id}/contact", {"email": "other@example.com"}).status_code == 404
+
+
+def test_of_a_request_ten_documents_a_day_are_taken(front: Front, back: Back) -> None:
+    id = an_order(front, back)
+    for count in range(MOST_A_DAY):
+        assert upload(front, id, PDF + bytes([count]), key=f"{count}").status_code == 200
+    late = upload(front, id, PDF, key="late")
+    assert late.status_code == 429 and int(late.headers["Retry-After"]) > 0
+    back.clock.advance(timedelta(days=1))
+    assert upload(front, id, PDF, key="next day").status_code == 200

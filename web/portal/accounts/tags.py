@@ -12,13 +12,13 @@ from wtforms import StringField
 from wtforms.validators import ValidationError
 
 from models.accounts.accounts import Account
-from models.errors import InvalidField
+from models.errors import InvalidField, TooEarly
 from models.links.tags import set_tags, tags_of
 from models.people.rights import Action
 from tasks.wording.fields import field_error
 from web.portal.page.account_access import ensure_right, get_visible_account
 from web.portal.page.blueprints import locations
-from web.portal.page.form_errors import add_error
+from web.portal.page.form_errors import add_error, too_often_text
 from web.portal.page.locale import locale
 from web.portal.page.login_session import principal
 from web.resources import resources
@@ -58,6 +58,8 @@ def tags(customer_number: str) -> Response | tuple[str, int]:
                 set_tags(session, principal(), found, form.tags.data.split(","), resources().clock())
         except InvalidField as error:
             add_error(form.tags, field_error(locale(), error.field, error.code, error.allowed))
+        except TooEarly as error:
+            add_error(form.tags, too_often_text(error))
         else:
             flash(_("The tags are saved."))
             return redirect(url_for("locations.show", customer_number=customer_number), 303)

@@ -13,6 +13,8 @@ from web.portal.bulk.columns import COLUMNS, Cells, column_of
 
 LARGEST = 5_000_000
 """Maximum size of a file in bytes."""
+MOST_TEXT = 5_000_000
+"""Maximum number of characters in all cells of a file: a small workbook can repeat a long text in every cell."""
 
 
 def most_rows(kind: Kind) -> int:
@@ -36,7 +38,8 @@ def read_file(content: bytes, kind: Kind) -> BulkFile:
 
     Every row of the result has a cell for every column, empty if the file does not have that column. Raises
     `UnusableTable` with the code `too_large` if the file is larger than `LARGEST` (5 MB), `too_many_rows` if it has
-    more rows than `most_rows`, and `empty` if it has no row. It has another code if the file has no table with the
+    more rows than `most_rows`, `too_much_text` if its cells have more than 5 million characters (`MOST_TEXT`), and
+    `empty` if it has no row. It has another code if the file has no table with the
     required columns, or if a row cannot be split into cells.
     """
     if len(content) > LARGEST:
@@ -45,6 +48,7 @@ def read_file(content: bytes, kind: Kind) -> BulkFile:
     required = [column.key for column in columns if not column.optional]
     headings = Headings(lambda name: column_of(kind, name), required)
     rows: list[tuple[int, Cells]] = []
+    room = MOST_TEXT
     with open_table(io.BytesIO(content), headings, most_rows(kind) + 1) as table:
         for row in table.rows:
             # Cells that are missing at the end of a row can be filled in on the page.
@@ -53,6 +57,9 @@ def read_file(content: bytes, kind: Kind) -> BulkFile:
             # Our own tables of rows that were not ordered come back, mended.
             cells = {key: without_escape(cell) for key, cell in row.cells.items()}
             rows.append((row.line, {**{column.key: "" for column in columns}, **cells}))
+            room -= sum(map(len, cells.values()))
+            if room < 0:
+                raise UnusableTable("too_much_text")
             if len(rows) > most_rows(kind):
                 raise UnusableTable("too_many_rows")
     if not rows:

@@ -30,7 +30,7 @@ from models.bulk.bulk import ACTIONS, MOST_ON_ACCOUNTS, MOST_ROWS, Bulk, bulks_o
 from models.bulk.left_out import orders_repeated, record_left_out
 from models.bulk.preview import count_rows
 from models.bulk.progress import left_out_rows, progress_of, stuck_rows
-from models.bulk.uploads import fingerprints_of, keep_file, same_file
+from models.bulk.uploads import MOST_UNSENT, fingerprints_of, has_room, keep_file, same_file
 from models.contracts.catalogue import orderable_products
 from models.errors import Forbidden, LimitReached, RuleBroken
 from models.people.rights import may
@@ -82,7 +82,7 @@ def upload() -> AnyResponse | tuple[str, int]:
 
     If the account has uploaded a file with the same content before, save nothing and redirect to the page of that file.
     Show the upload page again with an error (status 422) if no kind is chosen, if the user cannot select the chosen
-    account, or if the file cannot be read.
+    account, if it has 50 files that are not sent, or if the file cannot be read.
     """
     kind, number = request.form.get("kind", ""), _chosen_number()
     if kind not in _KINDS:
@@ -90,6 +90,10 @@ def upload() -> AnyResponse | tuple[str, int]:
     if number is None:
         wrong = _("Choose for which account the file is: this one is not among yours. Nothing was kept.")
         return _start(kind, wrong, None), 422
+    with resources().database.transaction() as session:
+        if not has_room(session, _account(session, number, Kind(kind))):
+            wrong = _("There are %(most)s files that are not sent. Send or delete one of them first.", most=MOST_UNSENT)
+            return _start(kind, wrong, number), 422
     name, content = _sent_file()
     try:
         file = read_file(content, Kind(kind))

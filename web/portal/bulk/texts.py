@@ -19,7 +19,7 @@ from tasks.wording.fields import field_error
 from tasks.wording.labels import status_text
 from tasks.wording.reasons import reason_text
 from web.portal.bulk.columns import COLUMNS, cell_error_text
-from web.portal.bulk.files import LARGEST, most_rows
+from web.portal.bulk.files import LARGEST, MOST_TEXT, most_rows
 from web.portal.page.locale import counted, locale
 
 NONE: Mapping[bytes, tuple[int, Bulk]] = MappingProxyType({})
@@ -35,6 +35,10 @@ def unusable_text(error: UnusableTable, kind: Kind) -> str:
         "empty": _("The file has no rows. The first row has the headings, every other row is one account."),
         "too_large": _("The file is larger than %(megabytes)s MB.", megabytes=LARGEST // 1_000_000),
         "too_many_rows": _("The file has more than %(most)s rows. Please divide it.", most=counted(most_rows(kind))),
+        "too_much_text": _(
+            "The cells of the file have more than %(most)s characters together. Please divide it.",
+            most=counted(MOST_TEXT),
+        ),
         "no_columns": _("These columns are missing: %(columns)s. Take the template.", columns=", ".join(titles)),
         "columns_twice": _("A column is there twice."),
         "no_table": _("This is no table that we can read. Please save it as CSV or XLSX."),

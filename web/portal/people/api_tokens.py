@@ -15,13 +15,13 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import DataRequired, InputRequired, Length
 
 from models.accounts.accounts import Account, account_by_number
-from models.errors import NotFound, TokenNameTaken, TooManyTokens
+from models.errors import NotFound, TokenNameTaken, TooEarly, TooManyTokens
 from models.people.api_tokens import LONGEST_LIFE, LONGEST_NAME, find_token, issue_token, revoke_token, tokens_of
 from models.people.rights import Action, Scope
 from models.people.users import User
 from tasks.wording.labels import scopes_text
 from web.portal.page.account_access import ensure_right
-from web.portal.page.form_errors import add_error
+from web.portal.page.form_errors import add_error, too_often_text
 from web.portal.page.locale import locale
 from web.portal.page.login_session import principal
 from web.portal.page.typed_fields import refuse_unsuitable_name
@@ -109,6 +109,8 @@ def make_token(customer_number: str) -> tuple[str, int]:
             )
         except TooManyTokens as error:
             add_error(form.name, gettext("The account has %(limit)s tokens. Revoke one first.", limit=error.limit))
+        except TooEarly as error:
+            add_error(form.name, too_often_text(error))
         else:
             # This page is only reached by POST, so switching the language leads to the list.
             here = url_for("users.tokens", customer_number=customer_number)

@@ -312,7 +312,7 @@ def _try_change(id: UUID, change: Callable[[Session, Request], None], *, lock: b
                 abort(404)
             change(session, found)
     except TooEarly as error:
-        refusal = _("A new code can be asked for from %(moment)s.", moment=moment(error.again_at))
+        refusal = _("That is possible again from %(moment)s.", moment=moment(error.again_at))
     except LimitReached as error:
         refusal = limit_text(error, locale())
     except NotAwaited:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import attach, detach, move
-from models.links.tags import LONGEST, MOST
+from models.links.tags import CHANGES_A_DAY, LONGEST, MOST, set_tags
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Role
 from models.people.users import User
@@ -160,3 +160,22 @@ def test_a_location_manager_of_the_main_account_sets_tags_too(front: Front, site
     come_in(front, email)
     tag(front, site, "Nord")
     assert tags_in(front, site) == ["Nord"]
+
+
+def test_tags_are_changed_50_times_a_day_at_most_because_the_log_is_kept(front: Front, site: Site) -> None:
+    with front.database.transaction() as session:
+        account = session.get_one(Account, site.account.id)
+        for count in range(CHANGES_A_DAY):
+            set_tags(session, front.manager, account, [f"Region {count}"], NOW)
+    said = tag(front, site, "Filiale", 422)
+    assert "Das haben Sie innerhalb eines Tages oft genug getan." in said and 'value="Filiale"' in said
+    assert tags_in(front, site) == ["Region 49"]
+    # To save what is there already is no change.
+    tag(front, site, "Region 49")
+    path = f"/accounts/{site.account.customer_number}/tags"
+    assert (
+        front.client.put(
+            f"/api/v1{path}", json={"tags": []}, headers={"Authorization": f"Bearer {front.token}"}
+        ).status_code
+        == 429
+    )

@@ -10,19 +10,20 @@ import sqlalchemy as sa
 
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import attach, detach
-from models.bulk.bulk import BulkRow
+from models.bulk.bulk import Bulk, BulkRow
+from models.bulk.uploads import MOST_UNSENT, keep_file
 from models.calendar_days import berlin_day, first_moment
 from models.people.rights import Role
 from models.people.users import Membership
 from models.requests.requests import Request
-from models.states import AccountState, Origin, Status
+from models.states import AccountState, Kind, Origin, Status
 from models.telephony.number_pool import RESERVED
 from models.telephony.numbers import NumberBlock
 from tests.factories import NOW, join, make_account, make_user
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.accounts.sites import Site, come_in
-from tests.web.portal.bulk.uploading import START, as_csv, opened, post, press
+from tests.web.portal.bulk.uploading import START, as_csv, opened, post, press, upload
 from tests.web.portal.changes.contract_changes import DAY, plain
 from tests.web.portal.changes.test_more_numbers import make_koeln
 from tests.web.portal.page.test_portal import sign_in
@@ -301,3 +302,17 @@ def test_each_template_can_be_uploaded(front: Front, site: Site, kind: str, form
     assert "Bitte lassen Sie die Zeile aus" in page_of(front, address) or "weder Ihr Hauptaccount" in page_of(
         front, address
     )
+
+
+def test_of_files_that_are_not_sent_there_are_50_at_most(front: Front, site: Site) -> None:
+    number = site.account.customer_number
+    with front.database.transaction() as session:
+        main = session.get_one(Account, front.main.id)
+        for count in range(MOST_UNSENT):
+            keep_file(session, front.manager, main, Kind.DETACH, f"{count}.csv", [bytes([count])], [], NOW)
+    content = file("detach", [number, ""])
+    refused = upload(front, content, kind="detach")
+    assert refused.status_code == 422 and "Es gibt schon 50 Dateien, die nicht abgeschickt sind." in refused.text
+    with front.database.transaction() as session:
+        session.delete(session.scalars(sa.select(Bulk).limit(1)).one())
+    assert upload(front, content, kind="detach").status_code == 303

@@ -95,3 +95,13 @@ def test_what_cannot_be_read_says_why(signed: Front, content: bytes, said: str) 
     assert answer.status_code == 422
     assert said in answer.text
     assert_valid(answer.text)
+
+
+@pytest.mark.parametrize("letter", ["x", "ü", "中"])
+def test_a_long_text_in_every_cell_is_refused_however_small_the_workbook(signed: Front, letter: str) -> None:
+    # The workbook has the text once: some kilobytes become many megabytes.
+    content = as_xlsx([HEAD, *([letter * 1_000] * len(HEAD) for _ in range(900))])
+    assert len(content) < 200_000
+    answer = upload(signed, content)
+    assert answer.status_code == 422
+    assert any(said in answer.text for said in ("mehr als 5.000.000 Zeichen", "Die Arbeitsmappe ist zu groß"))

@@ -205,7 +205,7 @@ def test_the_requests_page_offers_what_helps(front: Front, back: Back) -> None:
     assert "Ein neuer Brief ist ab 5. März 2026, 09:00 Uhr möglich." in shown
     early = send(front, f"{page}/erneut-senden", page, what="letter")
     assert early.status_code == 303
-    assert "Ein neuer Code ist ab 5. März 2026, 09:00 Uhr möglich." in front.client.get(page).text
+    assert "Das ist ab 5. März 2026, 09:00 Uhr wieder möglich." in front.client.get(page).text
     assert send(front, f"{page}/erneut-senden", page, what="flowers").status_code == 404
     old = back.letter_code()
     back.clock.advance(timedelta(days=3))
