@@ -119,6 +119,8 @@ ROWS = {
     "links.choose": "link", "links.send": "link", "locations.detach": "leave",
     "locations.cancel_contracts": "operate",
     "locations.collective_invoice": "pay", "locations.tags": "tag", "api.put_tags": "token tags",
+    "api.join_collective_invoice": "token tags", "api.leave_collective_invoice": "token tags",
+    "api.show_billing": "token reads",
     "locations.order_numbers": "operate", "locations.move_account": "operate",
     "locations.change_contract": "operate", "locations.destinations": "abroad", "locations.directory": "operate",
     "locations.export_log": "operate",

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from web.api import accounts, cancellations, changes, costs, links, moves, numbers, orders, products, proofs, requests
+from web.api import (
+    accounts,
+    cancellations,
+    changes,
+    collective_invoices,
+    costs,
+    links,
+    moves,
+    numbers,
+    orders,
+    products,
+    proofs,
+    requests,
+)
 from web.api.blueprint import api
 
 __all__ = [
@@ -10,6 +23,7 @@ __all__ = [
     "api",
     "cancellations",
     "changes",
+    "collective_invoices",
     "costs",
     "links",
     "moves",

@@ -451,6 +451,28 @@ class AccountsQuery(PageQuery):
     tag: str | None = None
 
 
+class LeaveQuery(BaseModel):
+    """The query of a call that takes a sub-account off the collective invoice: whether it is detached, too."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    detach: bool = False
+
+
+class BillingBody(BaseModel):
+    """How a sub-account is billed.
+
+    `state` is `own` (by itself), `asked` (its administrators are asked, until the end of `asked_until`, whether it is
+    to join the collective invoice), or `joined` (by the collective invoice with the number `invoice`). `detachment` is
+    the address of the request that detaches the account after it has left the invoice.
+    """
+
+    state: Literal["own", "asked", "joined"]
+    invoice: str | None
+    asked_until: date | None
+    detachment: str | None
+
+
 class SavedTags(BaseModel):
     """The tags that a sub-account has now, in alphabetical order."""
 
