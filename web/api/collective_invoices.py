@@ -47,8 +47,9 @@ def join_collective_invoice(path: schemas.AccountPath) -> Response:
     """Put a sub-account on the collective invoice of its main account, or ask its administrators for their consent.
 
     Nobody is asked if the sub-account has no administrator. Otherwise its administrators get an e-mail and can answer
-    within 14 days; `state` is then `asked`. A repeated call changes nothing more. Answers 403 unless the token is the main account's, 409 if the account is on another
-    collective invoice, 422 if it is to be detached, and 429 if the administrators were asked within the last day.
+    within 14 days; `state` is then `asked`. A repeated call changes nothing more. Answers 403 unless the token is the
+    main account's, 409 if the account is on another collective invoice, 422 if it is to be detached, and 429 if the
+    administrators were asked within the last day.
     """
     with call_transaction() as session:
         account = get_visible_account(session, path.customer_number)
