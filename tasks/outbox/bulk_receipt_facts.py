@@ -30,6 +30,7 @@ from tasks.outbox.price_facts import sum_facts
 from tasks.ports import Attachment
 from tasks.wording.company_limits import WAITS, room_text
 from tasks.wording.file_kinds import CONTENTS, WHAT_HAPPENS
+from tasks.wording.formats import long_date
 from tasks.wording.translate import N_, translate
 
 if TYPE_CHECKING:
@@ -148,8 +149,8 @@ def _listed(kind: Kind, row: ReceivedRow, locale: Locale) -> str:
     if kind is Kind.LINK:
         return f"{row.customer_number}: {fate}"
     if kind in ON_ACCOUNTS:
-        about = ", ".join(filter(None, (row.customer_number, row.draft.get("sip_user"))))
-        return f"{about}: {fate}"
+        asked = (_text(key, row.draft[key], locale) for _title, key in _ASKED[kind])
+        return f"{', '.join(filter(None, (row.customer_number, *asked)))}: {fate}"
     place = row.draft["location"]
     name, street, city = (isolated(place[part]) for part in ("name", "street", "city"))
     where = f"{name}, {street}, {place['postal_code']} {city}"
@@ -193,6 +194,7 @@ _ASKED: Mapping[Kind, Sequence[tuple[str, str]]] = {
     Kind.DETACH: ((N_("From"), "effective_on"),),
 }  # fmt: skip
 """The columns of the table that say what was asked for: headings, and keys of the row's draft."""
+_DAYS = ("effective_on", "last_day")
 _COSTS = (
     (N_("Monthly before, net in euros"), "monthly_before"),
     (N_("Monthly after, net in euros"), "monthly_after"),
@@ -204,10 +206,17 @@ def _cells_of(row: ReceivedRow, keys: Sequence[str], locale: Locale) -> list[Cel
     return [row.customer_number, translate(locale, FATES[row.fate]), *(_cell(key, row.draft[key]) for key in keys)]
 
 
+def _text(key: str, value: str | int | None, locale: Locale) -> str:
+    if value is None:
+        return ""
+    text = str(value)
+    return long_date(date.fromisoformat(text), locale) if key in _DAYS else isolated(text)
+
+
 def _cell(key: str, value: str | int | None) -> Cell:
     if value is None:
         return ""
-    if key in ("effective_on", "last_day"):
+    if key in _DAYS:
         return date.fromisoformat(str(value))
     return Decimal(value) / 100 if key in dict(_COSTS).values() else value
 

@@ -130,13 +130,16 @@ class Preview:
 
     @property
     def has_costs(self) -> bool:
-        """Return whether the table has the monthly costs of each row before and after."""
-        return self.bulk.kind in ON_ACCOUNTS - {Kind.DETACH}
+        """Return whether the table has the monthly costs of each row before and after, which wrong rows do not have.
+
+        A move and a detachment leave them as they are.
+        """
+        return not self.wrong_cells and self.bulk.kind in ON_ACCOUNTS - {Kind.MOVE, Kind.DETACH}
 
     @property
     def has_effects(self) -> bool:
-        """Return whether the table says what each row does (`effect_text`)."""
-        return self.bulk.kind in ON_ACCOUNTS - {Kind.CHANGE}
+        """Return whether the table says what each row does (`effect_text`), which is unknown of wrong rows."""
+        return not self.wrong_cells and self.bulk.kind in ON_ACCOUNTS - {Kind.CHANGE}
 
     @property
     def fingerprint(self) -> str:

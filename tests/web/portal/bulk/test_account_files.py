@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import attach, detach
 from models.bulk.bulk import Bulk, BulkRow
-from models.bulk.uploads import MOST_UNSENT, keep_file
+from models.bulk.uploads import MOST_UNSENT, CheckedRow, keep_file
 from models.calendar_days import berlin_day, first_moment
 from models.people.rights import Role
 from models.people.users import Membership
@@ -66,7 +66,7 @@ def asked(front: Front) -> Sequence[Request]:
 
 def run(back: Back) -> None:
     for _ in range(6):
-        back.advance()
+        back.advance_to_the_network()
         back.clock.advance(timedelta(seconds=5))
 
 
@@ -151,6 +151,8 @@ def test_a_file_cancels_accounts_only_if_that_is_confirmed(front: Front, back: B
     assert [subject for to, subject in told(back, "ündig") if to == front.manager.email] == [
         f"Wir haben Ihre Datei mit Kündigungen für {front.main.customer_number} erhalten: 1 von 1"
     ]
+    receipt = next(mail.text for mail in back.mailer.sent if mail.subject.startswith("Wir haben Ihre Datei"))
+    assert f"- {number}, 31. Mai 2026: angenommen" in receipt
     back.clock.now = first_moment(LAST_DAY + timedelta(days=1))
     run(back)
     with front.database.transaction() as session:
@@ -308,8 +310,9 @@ def test_of_files_that_are_not_sent_there_are_50_at_most(front: Front, site: Sit
     number = site.account.customer_number
     with front.database.transaction() as session:
         main = session.get_one(Account, front.main.id)
+        wrong = [CheckedRow(2, {}, {"customer_number": ["missing", None]}, None)]
         for count in range(MOST_UNSENT):
-            keep_file(session, front.manager, main, Kind.DETACH, f"{count}.csv", [bytes([count])], [], NOW)
+            keep_file(session, front.manager, main, Kind.DETACH, f"{count}.csv", [bytes([count])], wrong, NOW)
     content = file("detach", [number, ""])
     refused = upload(front, content, kind="detach")
     assert refused.status_code == 422 and "Es gibt schon 50 Dateien, die nicht abgeschickt sind." in refused.text

@@ -76,7 +76,7 @@ def asked(front: Front) -> Sequence[Request]:
 
 def run(back: Back) -> None:
     for _ in range(4):
-        back.advance()
+        back.advance_to_the_network()
         back.clock.advance(timedelta(seconds=5))
 
 
