@@ -91,9 +91,10 @@ def upload() -> AnyResponse | tuple[str, int]:
         wrong = _("Choose for which account the file is: this one is not among yours. Nothing was kept.")
         return _start(kind, wrong, None), 422
     with resources().database.transaction() as session:
-        if not has_room(session, _account(session, number, Kind(kind))):
-            wrong = _("There are %(most)s files that are not sent. Send or delete one of them first.", most=MOST_UNSENT)
-            return _start(kind, wrong, number), 422
+        is_full = not has_room(session, _account(session, number, Kind(kind)))
+    if is_full:
+        wrong = _("There are %(most)s files that are not sent. Send or delete one of them first.", most=MOST_UNSENT)
+        return _start(kind, wrong, number), 422
     name, content = _sent_file()
     try:
         file = read_file(content, Kind(kind))

@@ -108,6 +108,8 @@ def test_a_file_changes_contracts_at_once_and_on_a_day(front: Front, back: Back,
     assert mails == [f"Wir haben Ihre Datei mit Vertragsänderungen für {front.main.customer_number} erhalten: 2 von 2"]
     back.clock.now = second.effective_at
     run(back)
+    back.clock.advance(timedelta(minutes=10))
+    run(back)
     assert channels(front) == [30, 50]
     mails = [mail.subject for mail in back.mailer.sent if "Vertragsänderungen" in mail.subject]
     assert mails[1:] == [f"Datei mit Vertragsänderungen für {front.main.customer_number} abgeschlossen: 2 von 2"]
