@@ -75,7 +75,7 @@ def orders(portal: Portal) -> int:
 def upload(page: Page, portal: Portal, name: str, content: bytes) -> None:
     """Choose a file with this name and content on the page for bulk files, and press the upload button."""
     page.goto(portal.url + START)
-    page.get_by_role("radio", name="Sammelbestellung").check()
+    page.get_by_role("radio", name="Sammelbestellung", exact=True).check()
     page.get_by_label("Datei (CSV oder XLSX)").set_input_files({"name": name, "mimeType": "", "buffer": content})
     page.get_by_role("button", name="Hochladen und prüfen").click()
 

@@ -1,6 +1,6 @@
 """Refuse the web process decisions that are not its caller's to make, and keep revoked API tokens revoked.
 
-Row-level security says which rows the web process may change, not which columns: whoever may send a question again
+Row-level security says which rows the web process may change, not which columns: a caller who may send a question again
 could also answer it. These triggers look at the columns that decide something, and only if they are changed.
 """
 

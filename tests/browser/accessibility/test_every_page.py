@@ -17,6 +17,7 @@ NO_PAGES = {
     "openapi": "JSON",
     "api.list_accounts": "JSON",
     "api.show_account": "JSON",
+    "api.show_billing": "JSON",
     "api.list_products": "JSON",
     "api.list_requests": "JSON",
     "api.list_costs": "JSON",

@@ -84,7 +84,7 @@ def test_a_certificate_is_handed_in_looked_at_and_refused_and_another_one_releas
     hand_in(front, waiting, get(front, waiting))
     back.advance()
     desk.press(of(id, "/dokument"), desk.page(of(id, "/dokument")), decision="release", reason="", note="")
-    back.advance()
+    back.advance_to_the_network()
     text = plain(get(front, waiting))
     assert "Abgeschlossen" in text and "Der Bedarf an 110 Rufnummern ist nachgewiesen." in text
     deeds_text = plain(desk.page(of(id)))

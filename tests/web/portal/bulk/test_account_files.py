@@ -249,7 +249,9 @@ def test_an_account_is_in_a_file_once_and_in_two_files_once(front: Front, back: 
     send(front, second)
     run(back)
     assert len(asked(front)) == 1
-    assert "1 Zeile der Datei wurde ausgelassen" in page_of(front, second)
+    # Which one comes first is the workers' matter.
+    left_out = ["1 Zeile der Datei wurde ausgelassen" in page_of(front, one) for one in (first, second)]
+    assert sorted(left_out) == [False, True]
 
 
 @pytest.mark.parametrize("kind", ["numbers", "move", "cancel", "detach"])

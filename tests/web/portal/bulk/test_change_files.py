@@ -127,11 +127,11 @@ def test_a_row_is_carried_out_once_whatever_file_it_is_in(front: Front, back: Ba
     press(front, first)
     press(front, second)
     run(back)
-    assert [(one.product_key, one.customer_number) for one in asked(front)] == [
-        ("trunk-50", numbers[0]),
-        ("trunk-2", numbers[1]),
-    ]
-    assert "1 Zeile der Datei wurde ausgelassen" in plain(page_of(front, second))
+    made = [(one.product_key, one.customer_number) for one in asked(front)]
+    assert sorted(made) == [("trunk-2", numbers[1]), ("trunk-50", numbers[0])]
+    # Which one comes first is the workers' matter.
+    left_out = ["1 Zeile der Datei wurde ausgelassen" in plain(page_of(front, one)) for one in (first, second)]
+    assert sorted(left_out) == [False, True]
     # Uploaded later, the row says what is planned already, and what to do.
     third = opened(front, changes(planned, [numbers[1], "", "trunk-50", "", ""]), kind="change")
     assert "Sie diese zuerst zurück, oder wählen Sie einen späteren Tag" in plain(page_of(front, third))

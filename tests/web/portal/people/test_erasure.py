@@ -182,7 +182,7 @@ def test_names_go_from_invitations_and_from_mails_to_others(front: Front, back: 
     with owner_database.transaction() as session:
         assert set(session.scalars(sa.select(Message.template).where(*named))) >= {"invitation", "consent_asked"}
     log = f"/standortverwaltung/{front.main.customer_number}/protokoll"
-    assert f"Hat {NAME} eingeladen (Rolle: Administrator)" in front.client.get(log).text
+    assert f"Hat {NAME} eingeladen (Rolle: Administration)" in front.client.get(log).text
     with owner_database.transaction() as session:
         ask_for_erasure(session, session.get_one(User, person.id), back.clock())
     job(back)
@@ -191,7 +191,7 @@ def test_names_go_from_invitations_and_from_mails_to_others(front: Front, back: 
         assert set(session.scalars(sa.select(Message.template).where(*named))) <= set(BUSINESS_LETTERS)
     assert where_found(owner_database, "Unverwechselbar") <= KEPT
     page = front.client.get(log).text
-    assert "Hat (Name gelöscht) eingeladen (Rolle: Administrator)" in page
+    assert "Hat (Name gelöscht) eingeladen (Rolle: Administration)" in page
     assert "Unverwechselbar" not in page and "Kim Kollegin" in page
 
 
