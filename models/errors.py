@@ -53,7 +53,7 @@ class IsMainAccount(RuleBroken):
 
 
 class AreaCodeRefused(RuleBroken):
-    """Raised when staff have answered that an order's address lies outside the Ortsnetz of its area code.
+    """Raised when an address lies outside the Ortsnetz of an area code: as staff say, or by what is known of it by now.
 
     An Ortsnetz is a local exchange area. `area_codes` are the area codes that the address fits, each as a text with
     the name of its Ortsnetz.

@@ -186,7 +186,7 @@ class Block:
 
 
 class Registrar(Protocol):
-    """The port by which trunks and number blocks are written to the registrar, the telephone network's database."""
+    """The port by which trunks and number blocks are written to the registrar (Kamailio), by its database."""
 
     def put_blocks(self, blocks: Sequence[Block]) -> None:
         """Save number blocks as the carrier's own numbers, assigned or not. Safe to run twice.

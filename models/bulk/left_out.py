@@ -65,8 +65,8 @@ class RowNote:
 def notes_of(session: Session, bulk: Bulk) -> Mapping[int, RowNote]:
     """Return, by line number, a note for each row that is left out, repeats an order or has a location that exists.
 
-    A location exists if a sub-account or an earlier row has its name and address. For a bulk file of link requests only
-    the rows that a person has left out have a note.
+    A location exists if a sub-account or an earlier row has its name and address. Of every kind of bulk file
+    but orders only the rows that a person has left out have a note.
     """
     rows = session.execute(
         sa.select(BulkRow.line, BulkRow.key, BulkRow.draft["location"], BulkRow.choice)

@@ -44,8 +44,8 @@ def ensure_movable(session: Session, request: Request) -> list[str]:
     """Return the area codes that the account's numbers will have after the move.
 
     Raises `RuleBroken` if the account is not active or has no open trunk, or if the address is not proved yet and the
-    account has left the main account through which the move was asked for. Raises `AreaCodeRefused` if a number cannot
-    stay of which that was not said when the move was asked for.
+    account has left the main account through which the move was asked for. Raises `AreaCodeRefused` if a block
+    cannot stay that was not among those to be replaced when the move was asked for.
     """
     account = request.account
     assert account is not None

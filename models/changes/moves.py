@@ -183,8 +183,8 @@ def submit_move(
 def lock_for_move(session: Session, principal: Principal, account: Account) -> None:
     """Lock the limits of the company for which the person asks for a move, and then the account.
 
-    Raises `Forbidden` if the account is not active, and `NotFound` if it was detached meanwhile, so that the front's
-    caller may not see it now.
+    Raises `Forbidden` if the account is not active, and `NotFound` if it was detached meanwhile, so that
+    row-level security hides it from the person.
     """
     lock_limits(session, counting_account(principal, account))
     lock_active_account(session, account)

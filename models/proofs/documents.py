@@ -14,7 +14,9 @@ from models.states import RefusalReason
 
 
 class ProofDocument(Base):
-    """An uploaded document that is to prove an address or a need for numbers; its table's name is older.
+    """An uploaded document that is to prove an address or a need for numbers.
+
+    Its table `address_documents` was named before there were certificates of need.
 
     An address is proved by an extract from the commercial register, for example. For a request for numbers, it is a
     certificate of need (`models.proofs.certificates`). `numbers` is then how many

@@ -1,7 +1,7 @@
 """Keeps requests about the contracts of an account with the main account to which the account belongs at the time.
 
-Changes, requests for more numbers, and cancellations wait for days or for the carrier. Meanwhile the account may be
-linked, switched or detached. The request then no longer concerns the main account that it was made under.
+Changes, requests for more numbers, moves, and cancellations wait for days or for the carrier. Meanwhile the account may
+be linked, switched or detached. The request then no longer concerns the main account that it was made under.
 """
 
 from __future__ import annotations

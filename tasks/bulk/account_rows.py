@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.accounts.company_limits import lock_limits
-from models.accounts.locks import lock_accounts
 from models.bulk.bulk import Bulk, BulkRow, RowFate
 from models.changes.file_rows import submit_row
 from models.errors import (
@@ -79,6 +78,6 @@ def _locked_accounts(session: Session, rows: Sequence[BulkRow]) -> dict[str, Acc
     later account may hold or wait for.
     """
     numbers = [row.draft["customer_number"] for row in rows if row.draft is not None]
-    found = session.scalars(sa.select(Account).where(Account.customer_number.in_(numbers))).all()
-    lock_accounts(session, [account.id for account in found])
-    return {account.customer_number: account for account in found}
+    query = sa.select(Account).where(Account.customer_number.in_(numbers)).order_by(Account.id)
+    locked = query.with_for_update(key_share=True).execution_options(populate_existing=True)
+    return {account.customer_number: account for account in session.scalars(locked)}

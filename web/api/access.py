@@ -50,9 +50,9 @@ def get_visible_request(session: Session, id: str, *, lock: bool = False) -> Req
     """Return the request with this id; `lock` locks its row.
 
     Raises `NotFound` if `id` is no UUID, if there is no such request, or if the caller may not see it. The caller may
-    see a request if they may view its main account; for a detachment, a change, more numbers or a cancellation it is
-    enough that they may view the account that is detached, changed or cancelled. Raises `Forbidden` if the caller may
-    not view the account of their API token.
+    see a request if they may view its main account; for a detachment, and for requests about contracts (changes, more
+    numbers, moves, cancellations), it is enough that they may view the account that it is about. Raises `Forbidden` if
+    the caller may not view the account of their API token.
     """
     viewable_token_account(session)
     found = session.get(Request, parse_uuid(id, NotFound()), with_for_update=lock or None)

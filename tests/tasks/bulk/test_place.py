@@ -5,6 +5,7 @@ Requests that belong to no bulk file are worked on first.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -132,7 +133,9 @@ def test_two_bulks_of_the_same_rows_order_once(pipeline: Pipeline) -> None:
     second = send(pipeline, sites(5), "Andere.csv")
     run_to_the_end(pipeline, first)
     run_to_the_end(pipeline, second)
-    assert [row.fate for row in rows(pipeline, second)] == [RowFate.REPEATED] * 3 + [RowFate.PLACED] * 2
+    # Which one comes first is the workers' matter.
+    fates = Counter(row.fate for id in (first, second) for row in rows(pipeline, id))
+    assert fates == {RowFate.PLACED: 5, RowFate.REPEATED: 3}
     assert len(pipeline.registrar.trunks) == 5
 
 

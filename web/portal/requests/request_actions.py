@@ -57,10 +57,10 @@ answers = Blueprint("answers", __name__, url_prefix="/anfragen/<uuid:id>")
 @answers.post("/brief")
 @login_required
 def enter_letter(id: UUID) -> Response | tuple[str, int]:
-    """Prove an order's connection address by the code from the letter, and redirect to the request's page.
+    """Prove the address of an order, or the new one of a move, by the code from the letter.
 
-    A wrong code shows the page with the error (status 422); after too many, the answer is 429. Abort with 404 unless
-    the user may change the request `id`.
+    Redirect to the request's page. A wrong code shows the page with the error (status 422); after too many, the answer
+    is 429. Abort with 404 unless the user may change the request `id`.
     """
 
     def give(session: Session, found: Request, typed: str) -> bool:
